@@ -1,0 +1,81 @@
+"""eggycore: a plugin-driven runtime for Python microservices. Importing this package loads nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eggycore.config import Config, Secret, Settings, env, must_read_from_env, read_from_env
+    from eggycore.errors import CheckFailed, ConfigError, ConfigRefused, Degraded, EggycoreError
+    from eggycore.hookspecs import hookimpl
+    from eggycore.launcher import Launcher
+    from eggycore.runtime import Runtime, abootstrap, bootstrap, current
+    from eggycore.types import Change, Control, HealthCheck, Initializer, Restart, Service
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Change": "eggycore.types",
+    "CheckFailed": "eggycore.errors",
+    "Config": "eggycore.config",
+    "ConfigError": "eggycore.errors",
+    "ConfigRefused": "eggycore.errors",
+    "Control": "eggycore.types",
+    "Degraded": "eggycore.errors",
+    "EggycoreError": "eggycore.errors",
+    "HealthCheck": "eggycore.types",
+    "Initializer": "eggycore.types",
+    "Launcher": "eggycore.launcher",
+    "Restart": "eggycore.types",
+    "Runtime": "eggycore.runtime",
+    "Secret": "eggycore.config",
+    "Service": "eggycore.types",
+    "Settings": "eggycore.config",
+    "abootstrap": "eggycore.runtime",
+    "bootstrap": "eggycore.runtime",
+    "current": "eggycore.runtime",
+    "env": "eggycore.config",
+    "hookimpl": "eggycore.hookspecs",
+    "must_read_from_env": "eggycore.config",
+    "read_from_env": "eggycore.config",
+}
+
+__all__ = [
+    "Change",
+    "CheckFailed",
+    "Config",
+    "ConfigError",
+    "ConfigRefused",
+    "Control",
+    "Degraded",
+    "EggycoreError",
+    "HealthCheck",
+    "Initializer",
+    "Launcher",
+    "Restart",
+    "Runtime",
+    "Secret",
+    "Service",
+    "Settings",
+    "abootstrap",
+    "bootstrap",
+    "current",
+    "env",
+    "hookimpl",
+    "must_read_from_env",
+    "read_from_env",
+]
+
+
+def __getattr__(name: str) -> object:
+    if (home := _HOME.get(name)) is None:
+        raise AttributeError(f"module 'eggycore' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
