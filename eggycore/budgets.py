@@ -1,0 +1,50 @@
+"""How long the way up and the way down may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eggycore.diagnostics import Diagnosis, diagnose
+from eggycore.errors import EggycoreError
+
+__all__ = ["Budgets", "StartTimeout"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgets:
+    """How long things may take, in seconds.
+
+    Args:
+        startup: From the first initializer to READY.
+        shutdown: From the request to stop to the end of the process, the drain delay included.
+        drain_delay: How long to keep serving after readiness turned red.
+        slow_after: When a step that is still running is named in a warning.
+    """
+
+    startup: float = 60.0
+    shutdown: float = 25.0
+    drain_delay: float = 0.0
+    slow_after: float = 10.0
+
+    @property
+    def closing(self) -> float:
+        """The last part of the shutdown, kept for closing and flushing."""
+        return min(5.0, self.shutdown * 0.2)
+
+
+@dataclass(eq=False)
+class StartTimeout(EggycoreError):
+    """The start took longer than STARTUP_TIMEOUT."""
+
+    seconds: float
+    step: str
+    stack: str = ""
+
+
+@diagnose.register
+def _(error: StartTimeout) -> Diagnosis:
+    return Diagnosis(
+        description=f"The start did not finish within {error.seconds:g} s; it stood at: {error.step}.",
+        cause=f"It was waiting here:\n{error.stack}" if error.stack else "",
+        action="Mend what it waits for, or allow more with STARTUP_TIMEOUT.",
+    )

@@ -1,0 +1,136 @@
+"""The process around a runtime: signals, the forced exit, and the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from eggycore import log
+from eggycore.stacks import all_stacks
+
+__all__ = ["EXIT_FAILED", "Process", "StopDuringSetup", "new_event_loop"]
+
+EXIT_FAILED = 1
+FLUSH_TIMEOUT = 1.0
+"""Seconds that the log gets to flush before a forced exit."""
+
+
+class StopDuringSetup(BaseException):
+    """A stop signal arrived before anything was opened. No `except Exception` of a plugin swallows it."""
+
+
+class Stoppable(Protocol):
+    """What signals act on; every method is called on the event loop."""
+
+    def request_stop(self, reason: str) -> None:
+        """Drain, stop, close."""
+
+    def request_reload(self) -> None:
+        """Read the configuration again."""
+
+
+class Process:
+    """Owns the process's signal handlers while it is entered. Main thread only.
+
+    The first SIGTERM or SIGINT asks for a stop, the second forces the exit. SIGUSR1 writes the stacks of all tasks
+    and threads to the log. SIGHUP asks for a reload. Python-level handlers are used, not the loop's, so that the second
+    signal and SIGUSR1 work while a handler blocks the loop.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, object] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._target: Stoppable | None = None
+        self._stops = 0
+        self._last_resort: threading.Timer | None = None
+
+    def __enter__(self) -> Process:
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+        }
+        if sys.platform != "win32":
+            handlers |= {signal.SIGUSR1: self._on_stacks, signal.SIGHUP: self._on_reload}
+        for number, handler in handlers.items():
+            self._before[number] = signal.signal(number, handler)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._last_resort is not None:
+            self._last_resort.cancel()
+            self._last_resort.join()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned is what it takes
+
+    def attach(self, target: Stoppable) -> None:
+        """From now on signals act on `target`, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._target = target
+
+    def detach(self) -> None:
+        """Signals act on nothing any more; the process is about to end."""
+        self._target = None
+
+    def must_end_within(self, seconds: float) -> None:
+        """Force the exit after so many seconds, even if the event loop is blocked. The first call counts."""
+        if self._last_resort is None:
+            self._last_resort = threading.Timer(seconds, self._force_exit, ["the shutdown budget is used up"])
+            self._last_resort.daemon = True
+            self._last_resort.name = "eggycore last resort"
+            self._last_resort.start()
+
+    def run(self, main: Callable[[], Awaitable[int]]) -> int:
+        """Run `main()` on a new event loop (uvloop where there is one) and return its result."""
+
+        async def entered() -> int:
+            return await main()
+
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(entered())
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stops += 1
+        name = signal.Signals(number).name
+        if self._target is None or self._loop is None:
+            if self._stops == 1:
+                raise StopDuringSetup(name)
+            return
+        if self._stops > 1:
+            _aside(self._force_exit, f"a second {name}")
+            return
+        self._loop.call_soon_threadsafe(self._target.request_stop, name)
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        if self._target is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._target.request_reload)
+
+    def _on_stacks(self, number: int, frame: FrameType | None) -> None:
+        _aside(self._log_stacks)
+
+    def _log_stacks(self) -> None:
+        log.info("stacks of all tasks and threads", stacks=all_stacks(self._loop))
+
+    def _force_exit(self, why: str) -> None:
+        log.error("forced exit: what is still running is cut off", reason=why, stacks=all_stacks(self._loop))
+        log.flush(FLUSH_TIMEOUT)
+        os._exit(EXIT_FAILED)
+
+
+def _aside(work: Callable[..., None], *args: object) -> None:
+    """Work that takes locks must not run in a signal handler: the interrupted frame may hold them."""
+    threading.Thread(target=work, args=args, name="eggycore signal", daemon=True).start()
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop event loop, or asyncio's own where uvloop does not exist (Windows)."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()

@@ -1,0 +1,366 @@
+"""One process of one app: walks the phases top to bottom, and is what every hook is handed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eggycore import config as configuration
+from eggycore import log
+from eggycore.adapters import as_initializer, as_service
+from eggycore.config import Config, Configuration, Declared, Settings, Sources
+from eggycore.current import as_current, as_running
+from eggycore.diagnostics import Diagnosis, diagnose
+from eggycore.errors import UsageError
+from eggycore.health import Health
+from eggycore.launcher import Budgets, Launcher
+from eggycore.listeners import Address, Listeners
+from eggycore.log.settings import LogSettings
+from eggycore.metrics import Registry
+from eggycore.plan import Plan, Planned, Want, make_plan
+from eggycore.plugins import PluginRecord, Plugins
+from eggycore.process import EXIT_FAILED, Process
+from eggycore.resources import Resources
+from eggycore.selection import Selection
+from eggycore.server.health import HealthService
+from eggycore.server.servicers import ServicerRecorder
+from eggycore.server.settings import GRPCSettings, HTTPSettings
+from eggycore.timeline import Timeline
+from eggycore.types import Origin
+from eggycore.web.routes import Router
+
+__all__ = ["NotConfigured", "Runtime"]
+
+T = TypeVar("T")
+
+CORE = Origin("eggycore", kind="core")
+CORE_SETTINGS: tuple[type[Settings], ...] = (Config, LogSettings, HTTPSettings, GRPCSettings)
+
+
+@dataclass(eq=False)
+class NotConfigured(UsageError):
+    """The configuration was asked for before it was read."""
+
+
+@diagnose.register
+def _(error: NotConfigured) -> Diagnosis:
+    return Diagnosis(
+        description="The configuration was asked for before it was read.",
+        cause="register_settings runs before any configuration is read.",
+        action="Read runtime.config in init_infra, register_services, a handler or a run function.",
+    )
+
+
+class Runtime:
+    """One process of one app, from nothing to nothing.
+
+    Args:
+        app: The app: a module name, a module, or an object with hookimpls; None looks it up.
+        selection: Which plugins; None reads EGGYCORE_PLUGINS and pyproject.toml.
+        overrides: Values that win over every other layer (`--set`), by variable name.
+        environ: The process environment.
+        folder: The app's folder: where `.env` and pyproject.toml are looked for; the current one when None.
+        objects: Plugins given as (name, object with hookimpls), beside those found by entry point.
+        discover: Whether to look for installed plugins, and for the app when none is given.
+        given: Settings built in code; each wins as a whole for its type.
+        process: Whether the runtime owns the process: signals, and the log of the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: str | object | None = None,
+        selection: Selection | None = None,
+        overrides: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        folder: Path | None = None,
+        objects: Sequence[tuple[str, object]] = (),
+        discover: bool = True,
+        given: Sequence[Settings] = (),
+    ) -> None:
+        self.folder = folder or Path.cwd()
+        self.timeline = Timeline()
+        self.metrics = Registry()
+        self.resources = Resources()
+        self.health = Health(metrics=self.metrics)
+        self.plugins = Plugins(
+            selection, app=app, objects=objects, discover=discover, environ=environ, folder=self.folder
+        )
+        self._listeners = Listeners(resources=self.resources, metrics=self.metrics, health=self.health)
+        self._environ = environ
+        self._overrides = dict(overrides or {})
+        self._given = tuple(given)
+        self._declared: tuple[Declared, ...] = ()
+        self._config: Configuration | None = None
+        self._plan: Plan | None = None
+        self._launcher: Launcher | None = None
+        self._provided: list[type[Any]] = [Runtime]
+        self.resources.provide(Runtime, self)
+
+    # --- what hooks, handlers and commands use
+
+    @property
+    def config(self) -> Configuration:
+        """The current configuration. Read it once per unit of work, then `config[SomeSettings]`."""
+        if self._config is None:
+            raise NotConfigured
+        return self._config
+
+    @property
+    def name(self) -> str:
+        """SERVICE_NAME."""
+        return self.config[Config].service_name
+
+    @property
+    def environment(self) -> str:
+        """ENVIRONMENT."""
+        return self.config[Config].environment
+
+    @property
+    def http(self) -> Router:
+        """Records the HTTP routes that are served on BUSINESS_HTTP_PORT; closed once the plan is made."""
+        return self._listeners.http
+
+    @property
+    def grpc(self) -> ServicerRecorder:
+        """Records the gRPC servicers that are served on BUSINESS_GRPC_PORT; closed once the plan is made."""
+        return self._listeners.grpc
+
+    @property
+    def addresses(self) -> Mapping[str, Address]:
+        """Host and port of every server that listens now: "http", "grpc", "HEALTH_CHECK_PORT", ..."""
+        return self._listeners.addresses
+
+    @property
+    def draining(self) -> asyncio.Event:
+        """Set when the process begins to drain: streams should end soon."""
+        return self.launcher.draining
+
+    @property
+    def launcher(self) -> Launcher:
+        """What carries out the plan; makes the plan if need be."""
+        if self._launcher is None:
+            self._launcher = self._make_launcher(self.make_plan())
+        return self._launcher
+
+    def management(self, port: int, setting: str) -> Router:
+        """The router of a management port, served from before the first initializer until the very end.
+
+        Args:
+            port: TCP port; 0 takes any free one.
+            setting: The variable that names it. Settings that name the same port share one server.
+        """
+        return self._listeners.management(port, setting)
+
+    def get(self, type_: type[T]) -> T:
+        """The resource of this type.
+
+        Raises:
+            ResourceMissing: Nothing of this type is open (yet).
+        """
+        return self.resources.get(type_)
+
+    def provide(self, type_: type[T], value: T) -> None:
+        """Make `value` the resource of this type, without an initializer."""
+        self._provided.append(type_)
+        self.resources.provide(type_, value)
+
+    # --- the phases before anything opens
+
+    def configure(self) -> Configuration:
+        """Select, import and register the plugins, and read the configuration. Idempotent.
+
+        Raises:
+            PluginErrors: Every plugin that cannot be used.
+            ConfigError: Everything that is wrong with the configuration.
+        """
+        if self._config is None:
+            with self.timeline.span("import"):
+                self.plugins.load()
+            for record in self.plugins.records:
+                if record.import_seconds:
+                    self.timeline.record("import", record.name, self.timeline.now(), record.import_seconds)
+            with self.timeline.span("configure"):
+                self._config = self._read_config()
+        return self._config
+
+    def _read_config(self) -> Configuration:
+        self._declared = (
+            *(Declared(settings, CORE) for settings in CORE_SETTINGS),
+            *(Declared(settings, record.origin) for record, several in self.plugins.settings() for settings in several),
+        )
+        return configuration.load(self._declared, self._sources(), given=self._given)
+
+    def _sources(self) -> Sources:
+        app = self.plugins.app
+        return Sources(
+            environ=self._environ,
+            folder=self.folder,
+            overrides=self._overrides,
+            defaults={"SERVICE_NAME": app.name} if app is not None else {},
+        )
+
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """Every settings class with who declared it, once configured."""
+        return self._declared
+
+    def start_logging(self) -> None:
+        """Open the log as configured. It belongs to the process, not to this runtime.
+
+        Raises:
+            LogTargetError: A log file cannot be written.
+        """
+        core = self.configure()[Config]
+        log.init(
+            core.log_level,
+            core.log_format,
+            service=core.service_name,
+            environment=core.environment,
+            settings=self.config[LogSettings],
+        )
+        for near_miss in self.config.unknown:
+            log.warn(str(near_miss))
+
+    def make_plan(self) -> Plan:
+        """Ask every plugin what it brings, and work out the order. Idempotent; opens nothing.
+
+        Raises:
+            HookFailed, WrongResult, PluginErrors: A plugin's hook failed.
+            PlanError: The components do not fit together.
+        """
+        if self._plan is None:
+            self.configure()
+            with self.timeline.span("plan"), as_current(self):
+                self._plan = self._ask_plugins()
+        return self._plan
+
+    def _ask_plugins(self) -> Plan:
+        core = self.config[Config]
+        if core.enable_health_check:
+            HealthService(self.health, token=core.management_token, environ=self._environ).add_routes(
+                self.management(core.health_check_port, "HEALTH_CHECK_PORT")
+            )
+        initializers = self.plugins.call("init_infra", runtime=self)
+        services = self.plugins.call("register_services", runtime=self)
+        checks = self.plugins.call("register_health_checks", runtime=self)
+        self._listeners.close()
+        for record in self.plugins.degraded:
+            self.health.report(f"plugin {record.name}", "DEGRADED", record.reason, critical=False)
+        return make_plan(
+            [Planned(as_initializer(one), origin) for origin, one in _declared_by(initializers)],
+            [
+                *(Planned(one, CORE) for one in self._listeners.services(self.config)),
+                *(Planned(as_service(one), origin) for origin, one in _declared_by(services)),
+            ],
+            [Planned(one, origin) for origin, one in _declared_by(checks)],
+            wants=self._wants(),
+            provided=self._provided,
+            unselected=self._unselected(),
+        )
+
+    def _wants(self) -> list[Want]:
+        routes = [(str(route), route.needs) for route in self.http.routes]
+        servicers = [(f"gRPC servicer {servicer.name}", servicer.needs) for servicer in self.grpc.servicers]
+        return [
+            Want(owner=owner, parameter=need.parameter, type_=need.type_)
+            for owner, needs in (*routes, *servicers)
+            for need in needs
+        ]
+
+    def _unselected(self) -> dict[str, str]:
+        """Top-level package to name of every installed plugin that was not selected."""
+        return {
+            record.value.partition(":")[0].partition(".")[0]: record.name
+            for record in self.plugins.records
+            if record.state == "not selected"
+        }
+
+    def _make_launcher(self, plan: Plan) -> Launcher:
+        core = self.config[Config]
+        return Launcher(
+            plan,
+            budgets=Budgets(
+                startup=core.startup_timeout,
+                shutdown=core.shutdown_timeout,
+                drain_delay=core.shutdown_drain_delay,
+            ),
+            resources=self.resources,
+            health=self.health,
+            timeline=self.timeline,
+        )
+
+    # --- the life of the process
+
+    def run(self) -> int:
+        """Run until a signal or a failure ends it; owns the process meanwhile. Blocks; main thread only.
+
+        Returns:
+            The exit code: 0 stopped cleanly, 1 something had to be cut off.
+
+        Raises:
+            EggycoreError, Exception: Whatever made the start fail, or ended the process; everything is closed again.
+        """
+        with Process() as process:
+            self.configure()
+            self.start_logging()
+            self.make_plan()
+
+            async def main() -> int:
+                process.attach(self)
+                self.launcher.on_falling = process.must_end_within
+                return await self.serve()
+
+            return process.run(main)
+
+    async def serve(self) -> int:
+        """Carry out the plan on the running loop, until `request_stop`.
+
+        Returns:
+            The exit code: 0 stopped cleanly, 1 something had to be cut off.
+
+        Raises:
+            Exception: Whatever made the start fail, or ended the process; everything is closed again.
+        """
+        launcher = self.launcher
+        loop = asyncio.get_running_loop()
+        log.on_fatal(lambda message: _call_soon(loop, self._fatal, message))
+        try:
+            with as_current(self), as_running(self):
+                return await launcher.serve()
+        finally:
+            log.on_fatal(None)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Runtime]:
+        """Everything opened and nothing running: for commands that need a database and no server."""
+        plan = self.make_plan()
+        launcher = self._make_launcher(Plan(initializers=plan.initializers))
+        with as_current(self), as_running(self):
+            async with launcher.holding():
+                yield self
+
+    def request_stop(self, reason: str = "requested", *, code: int = 0) -> None:
+        """Ask for a clean stop. Idempotent; legal before the start. On the event loop."""
+        self.launcher.request_stop(reason, code=code)
+
+    def _fatal(self, message: str) -> None:
+        self.request_stop(f"fatal: {message}", code=EXIT_FAILED)
+
+
+def _declared_by(results: list[tuple[PluginRecord, list[Any]]]) -> Iterator[tuple[Origin, Any]]:
+    """Who declared what; a plugin that became broken in a later hook brings nothing."""
+    for record, several in results:
+        if record.state == "active":
+            for one in several:
+                yield record.origin, one
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, *call: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(*call)

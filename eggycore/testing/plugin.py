@@ -1,0 +1,34 @@
+"""The pytest plugin of the test kit; loaded by pytest through its entry point, imports little until it is used."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from eggycore.testing import Running
+
+__all__ = ["run_app"]
+
+
+@pytest_asyncio.fixture
+async def run_app() -> AsyncIterator[Callable[..., Awaitable[Running]]]:
+    """Start runtimes that are stopped at the end of the test; takes what `eggycore.testing.running` takes.
+
+    Example:
+        async def test_hello(run_app):
+            service = await run_app("hello", plugins=["db"], settings={"GREETING": "hi"})
+            response = await service.http.get("/hello")
+            assert response.status == 200
+    """
+    from eggycore.testing import running
+
+    async with AsyncExitStack() as stack:
+
+        async def start(app: object | str | None = None, **options: object) -> Running:
+            return await stack.enter_async_context(running(app, **options))  # type: ignore[arg-type]  # checked there
+
+        yield start
