@@ -34,17 +34,27 @@ class Budgets:
 
 @dataclass(eq=False)
 class StartTimeout(EggycoreError):
-    """The start took longer than STARTUP_TIMEOUT."""
+    """The start took longer than STARTUP_TIMEOUT.
+
+    Args:
+        seconds: The budget.
+        step: What was being done.
+        waiting_for: Names of the checks it waited for, when it stood at the first readiness.
+        stack: Where the step's task was waiting.
+    """
 
     seconds: float
     step: str
+    waiting_for: tuple[str, ...] = ()
     stack: str = ""
 
 
 @diagnose.register
 def _(error: StartTimeout) -> Diagnosis:
+    waiting = f"These checks have not passed: {', '.join(error.waiting_for)}." if error.waiting_for else ""
+    standing = f"It was waiting here:\n{error.stack}" if error.stack else ""
     return Diagnosis(
         description=f"The start did not finish within {error.seconds:g} s; it stood at: {error.step}.",
-        cause=f"It was waiting here:\n{error.stack}" if error.stack else "",
+        cause=waiting or standing,
         action="Mend what it waits for, or allow more with STARTUP_TIMEOUT.",
     )

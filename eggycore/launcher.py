@@ -196,8 +196,10 @@ class Launcher:
         for planned in plan.checks:
             self._health.add(planned.value, str(planned.origin))
         self._health_task = asyncio.create_task(self._health.run(self._health_stop), name="eggycore health")
+        self._health_task.add_done_callback(self._health_ended)
         await self._start_stage(plan, "work")
         await self._start_stage(plan, "edge")
+        self._stepping = None
         self._step = "waiting for the first readiness"
         self._health.set_step(self._step)
         with self._timeline.span("ready"):
@@ -215,12 +217,17 @@ class Launcher:
             if working.done():
                 working.result()
             elif not stop.done():
-                stack = task_stack(self._stepping) if self._stepping is not None else ""
-                raise StartTimeout(self._budgets.startup, self._step, stack)
+                raise self._start_timeout()
         finally:
             for task in (working, stop):
                 task.cancel()
             await asyncio.wait({working, stop})
+
+    def _start_timeout(self) -> StartTimeout:
+        if self._health_task is not None and (waiting := self._health.waiting_for):
+            return StartTimeout(self._budgets.startup, self._step, waiting_for=waiting)
+        stack = task_stack(self._stepping) if self._stepping is not None else ""
+        return StartTimeout(self._budgets.startup, self._step, stack=stack)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
@@ -373,6 +380,10 @@ class Launcher:
 
     def service_died(self, planned: Planned[Service], error: ServiceDied) -> None:
         if planned.value.critical:
+            self._fail(error)
+
+    def _health_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
     def _initializer_ended(self, planned: Planned[Initializer[Any]], task: asyncio.Task[None]) -> None:

@@ -95,12 +95,17 @@ class World:
 
     async def until_ready(self) -> asyncio.Task[int]:
         serving = asyncio.create_task(self.launcher.serve())
-        ready = asyncio.create_task(self.launcher.ready.wait())
-        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        if serving.done():
-            serving.result()
+        await ready_or_over(self.launcher, serving)
         return serving
+
+
+async def ready_or_over(launcher: Launcher, serving: asyncio.Task[int]) -> None:
+    """Wait until it is READY; what ended it before is raised."""
+    ready = asyncio.create_task(launcher.ready.wait())
+    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if serving.done():
+        serving.result()
 
 
 def refused_times(count: int, then: Callable[[], AbstractAsyncContextManager[str]]) -> Callable[[], Any]:
@@ -163,7 +168,7 @@ async def test_ready_comes_with_the_first_passed_critical_check():
     assert not world.launcher.ready.is_set()
     assert world.health.probe("ready").http_status == 503
     answer.set()
-    await world.launcher.ready.wait()
+    await ready_or_over(world.launcher, serving)
     assert world.health.probe("ready").http_status == 200
     world.launcher.request_stop("the test")
     assert await serving == 0
@@ -333,14 +338,16 @@ async def test_a_crash_is_seen_in_readiness_until_the_service_is_back():
             raise ValueError
         await control.stopping.wait()
 
+    back = asyncio.Event()
     world.service("tick", run=run, restart=Restart(backoff=0, backoff_max=0))
     serving = await world.until_ready()
+    world.health.subscribe(lambda serves: back.set() if serves and come_back.is_set() else None)
     crash.set()
     await seen.wait()
     assert world.health.probe("ready").http_status == 503
     come_back.set()
-    while world.health.probe("ready").http_status != 200:
-        await asyncio.sleep(0)
+    await back.wait()
+    assert world.health.probe("ready").http_status == 200
     world.launcher.request_stop("the test")
     assert await serving == 0
 
@@ -459,7 +466,7 @@ async def test_objects_in_the_style_of_the_go_library():
     launcher.add_service(Server())
     launcher.add_initializer(Database())
     serving = asyncio.create_task(launcher.serve())
-    await launcher.ready.wait()
+    await ready_or_over(launcher, serving)
     launcher.request_stop("the test")
     assert await serving == 0
     assert events == ["init", "start", "stop", "close"]
