@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from eggycore.boot import abootstrap, bootstrap
     from eggycore.config import Config, Secret, Settings, env, must_read_from_env, read_from_env
     from eggycore.errors import CheckFailed, ConfigError, ConfigRefused, Degraded, EggycoreError
     from eggycore.hookspecs import hookimpl
     from eggycore.launcher import Launcher
-    from eggycore.runtime import Runtime, abootstrap, bootstrap, current
+    from eggycore.runtime import Runtime
+    from eggycore.runtimes import current
     from eggycore.types import Change, Control, HealthCheck, Initializer, Restart, Service
 
 __version__ = "0.1.0"
@@ -31,9 +33,9 @@ _HOME = {
     "Secret": "eggycore.config",
     "Service": "eggycore.types",
     "Settings": "eggycore.config",
-    "abootstrap": "eggycore.runtime",
-    "bootstrap": "eggycore.runtime",
-    "current": "eggycore.runtime",
+    "abootstrap": "eggycore.boot",
+    "bootstrap": "eggycore.boot",
+    "current": "eggycore.runtimes",
     "env": "eggycore.config",
     "hookimpl": "eggycore.hookspecs",
     "must_read_from_env": "eggycore.config",

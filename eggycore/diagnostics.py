@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatch
 
 from eggycore.errors import ConfigError, ConfigProblem, EggycoreError
 
-__all__ = ["Diagnosis", "diagnose", "did_you_mean", "render"]
+__all__ = ["Diagnosis", "capitalized", "diagnose", "did_you_mean", "explain", "raised_at", "render", "summary"]
+
+_OWN = f"{os.path.dirname(__file__)}{os.sep}"  # noqa: PTH120 -- pathlib would be one more import for every start
+_STANDARD_LIBRARY = f"{os.path.dirname(os.__file__)}{os.sep}"  # noqa: PTH120
+_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +38,7 @@ class Diagnosis:
 @singledispatch
 def diagnose(error: BaseException) -> Diagnosis:
     """The diagnosis of an error; register one for your own error type with `@diagnose.register`."""
-    text = "" if isinstance(error, EggycoreError) else " ".join(str(error).split())
-    name = type(error).__name__
-    return Diagnosis(
-        description=f"{name}: {text}" if text else name,
-        action="Run again with -v for the traceback.",
-    )
+    return Diagnosis(description=summary(error), action="Run again with -v for the traceback.")
 
 
 @diagnose.register
@@ -56,9 +57,44 @@ def _config_problem(problem: ConfigProblem) -> Diagnosis:
     cause = ", ".join(part for part in known if part)
     return Diagnosis(
         description=f"{problem.key}{shown}: {problem.reason}.",
-        cause=f"{cause[0].upper()}{cause[1:]}." if cause else "",
+        cause=f"{capitalized(cause)}." if cause else "",
         action=problem.action,
     )
+
+
+def summary(error: BaseException) -> str:
+    """Type and text of an error on one line, with the passwords of URLs masked."""
+    name = type(error).__name__
+    if isinstance(error, EggycoreError) and type(error).__str__ is EggycoreError.__str__:
+        return name if diagnose.dispatch(type(error)) is diagnose.dispatch(object) else diagnose(error).description
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = _PASSWORD_IN_URL.sub(r"\1***@", " ".join(text.split()))
+    return f"{name}: {text}" if text else name
+
+
+def raised_at(error: BaseException) -> str:
+    """The innermost line outside eggycore and Python's own library: "/srv/app.py, line 3"; "" when there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        filename = trace.tb_frame.f_code.co_filename
+        if not _is_machinery(filename):
+            place = f"{filename}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _is_machinery(filename: str) -> bool:
+    if filename.startswith(("<frozen ", _OWN)):
+        return True
+    return filename.startswith(_STANDARD_LIBRARY) and f"-packages{os.sep}" not in filename
+
+
+def capitalized(text: str) -> str:
+    """The text with its first letter in upper case and the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def render(diagnosis: Diagnosis) -> str:
@@ -72,6 +108,12 @@ def render(diagnosis: Diagnosis) -> str:
     if diagnosis.action:
         lines.append(f"  action: {diagnosis.action}")
     return "\n".join(lines)
+
+
+def explain(error: BaseException) -> str:
+    """The diagnosis of an error as lines, with the notes that say where it happened."""
+    notes = [f"  where:  {note}" for note in getattr(error, "__notes__", ())]
+    return "\n".join([render(diagnose(error)), *notes])
 
 
 def _numbered(number: int, part: Diagnosis) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 from eggycore import log as eggycore_log
 from eggycore.adapters import InitializerLike, ServiceLike, as_initializer, as_service
 from eggycore.budgets import Budgets, StartTimeout
-from eggycore.diagnostics import diagnose
+from eggycore.diagnostics import diagnose, explain
+from eggycore.errors import EggycoreError
 from eggycore.health import Health
 from eggycore.opening import InitializerDied, OpenInitializer, is_not_up_yet
 from eggycore.plan import Plan, Planned, make_plan
@@ -357,9 +358,12 @@ class Launcher:
         try:
             with self._timeline.span(phase, name):
                 await step
+        except EggycoreError as error:
+            self._overran = True
+            self._log.error(f"failed to {phase}", component=name, reason=explain(error))
         except Exception as error:  # noqa: BLE001 - the way down goes on whatever one component does
             self._overran = True
-            self._log.error(f"failed to {phase}", component=name, reason=diagnose(error).description, exc=error)
+            self._log.error(f"failed to {phase}", component=name, reason=explain(error), exc=error)
 
     # --- what services report
 
@@ -370,7 +374,7 @@ class Launcher:
     def service_crashed(self, planned: Planned[Service], error: BaseException | None, delay: float | None) -> None:
         self._log.error(
             "service crashed",
-            service=planned.name,
+            component=planned.name,
             origin=str(planned.origin),
             reason=reason_of(error),
             restart_in=None if delay is None else round(delay, 3),

@@ -14,7 +14,7 @@ from typing import Protocol
 from eggycore import log
 from eggycore.stacks import all_stacks
 
-__all__ = ["EXIT_FAILED", "Process", "StopDuringSetup", "new_event_loop"]
+__all__ = ["EXIT_FAILED", "FLUSH_TIMEOUT", "Process", "StopDuringSetup", "new_event_loop"]
 
 EXIT_FAILED = 1
 FLUSH_TIMEOUT = 1.0

@@ -8,31 +8,42 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eggycore import config as configuration
 from eggycore import log
 from eggycore.adapters import as_initializer, as_service
-from eggycore.config import Config, Configuration, Declared, Settings, Sources
-from eggycore.current import as_current, as_running
-from eggycore.diagnostics import Diagnosis, diagnose
+from eggycore.budgets import Budgets
+from eggycore.config import (
+    Config,
+    Configuration,
+    Declared,
+    Settings,
+    Sources,
+)
+from eggycore.diagnostics import Diagnosis, diagnose, explain
 from eggycore.errors import UsageError
 from eggycore.health import Health
-from eggycore.launcher import Budgets, Launcher
+from eggycore.launcher import Launcher
 from eggycore.listeners import Address, Listeners
 from eggycore.log.settings import LogSettings
 from eggycore.metrics import Registry
 from eggycore.plan import Plan, Planned, Want, make_plan
 from eggycore.plugins import PluginRecord, Plugins
-from eggycore.process import EXIT_FAILED, Process
+from eggycore.process import EXIT_FAILED, FLUSH_TIMEOUT, Process
 from eggycore.resources import Resources
+from eggycore.runtimes import as_current, as_running
 from eggycore.selection import Selection
 from eggycore.server.health import HealthService
 from eggycore.server.servicers import ServicerRecorder
 from eggycore.server.settings import GRPCSettings, HTTPSettings
+from eggycore.termination import leave_message
 from eggycore.timeline import Timeline
 from eggycore.types import Origin
 from eggycore.web.routes import Router
+
+if TYPE_CHECKING:
+    from eggycore.config import Reloader, ReloadResult
 
 __all__ = ["NotConfigured", "Runtime"]
 
@@ -68,7 +79,6 @@ class Runtime:
         objects: Plugins given as (name, object with hookimpls), beside those found by entry point.
         discover: Whether to look for installed plugins, and for the app when none is given.
         given: Settings built in code; each wins as a whole for its type.
-        process: Whether the runtime owns the process: signals, and the log of the process.
     """
 
     def __init__(
@@ -97,6 +107,8 @@ class Runtime:
         self._given = tuple(given)
         self._declared: tuple[Declared, ...] = ()
         self._config: Configuration | None = None
+        self._reloader: Reloader | None = None
+        self._reloads: set[asyncio.Task[None]] = set()
         self._plan: Plan | None = None
         self._launcher: Launcher | None = None
         self._provided: list[type[Any]] = [Runtime]
@@ -107,6 +119,8 @@ class Runtime:
     @property
     def config(self) -> Configuration:
         """The current configuration. Read it once per unit of work, then `config[SomeSettings]`."""
+        if self._reloader is not None:
+            return self._reloader.current
         if self._config is None:
             raise NotConfigured
         return self._config
@@ -174,6 +188,9 @@ class Runtime:
 
     def configure(self) -> Configuration:
         """Select, import and register the plugins, and read the configuration. Idempotent.
+
+        Returns:
+            The configuration of the start.
 
         Raises:
             PluginErrors: Every plugin that cannot be used.
@@ -307,16 +324,26 @@ class Runtime:
             EggycoreError, Exception: Whatever made the start fail, or ended the process; everything is closed again.
         """
         with Process() as process:
-            self.configure()
-            self.start_logging()
-            self.make_plan()
+            try:
+                return self._run_in(process)
+            except Exception as error:
+                log.error("the process ends", reason=explain(error))
+                leave_message(explain(error))
+                raise
+            finally:
+                log.flush(FLUSH_TIMEOUT)
 
-            async def main() -> int:
-                process.attach(self)
-                self.launcher.on_falling = process.must_end_within
-                return await self.serve()
+    def _run_in(self, process: Process) -> int:
+        self.configure()
+        self.start_logging()
+        self.make_plan()
 
-            return process.run(main)
+        async def main() -> int:
+            process.attach(self)
+            self.launcher.on_falling = process.must_end_within
+            return await self.serve()
+
+        return process.run(main)
 
     async def serve(self) -> int:
         """Carry out the plan on the running loop, until `request_stop`.
@@ -335,6 +362,7 @@ class Runtime:
                 return await launcher.serve()
         finally:
             log.on_fatal(None)
+            await self._end_reloads()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Runtime]:
@@ -351,6 +379,37 @@ class Runtime:
 
     def _fatal(self, message: str) -> None:
         self.request_stop(f"fatal: {message}", code=EXIT_FAILED)
+
+    # --- a configuration that changes
+
+    def request_reload(self) -> None:
+        """Read the configuration again, as SIGHUP asks; the outcome is logged. On the event loop, while serving."""
+        task = asyncio.create_task(self._reload(), name="eggycore reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def reload(self) -> ReloadResult:
+        """Read every source again, and take over what may change without a restart, as a transaction.
+
+        Returns:
+            What was taken over, what waits for a restart, or why it was refused; it never raises for what it reads.
+        """
+        from eggycore.reloading import make_reloader
+
+        if self._reloader is None:
+            self._reloader = make_reloader(self.config, self._declared, self._given, self.plugins)
+        return await self._reloader.reload(self._sources())
+
+    async def _reload(self) -> None:
+        from eggycore.reloading import log_reload
+
+        log_reload(await self.reload())
+
+    async def _end_reloads(self) -> None:
+        for task in self._reloads:
+            task.cancel()
+        if self._reloads:
+            await asyncio.wait(self._reloads)
 
 
 def _declared_by(results: list[tuple[PluginRecord, list[Any]]]) -> Iterator[tuple[Origin, Any]]:

@@ -196,6 +196,8 @@ class Supervised:
         own = self.planned.value.stop_timeout
         allowed = max(0.0, timeout if own is None else min(own, timeout))
         self._control.stopping.set()
+        if not self._control.serving.is_set():
+            self._task.cancel()  # it has nothing in flight yet, and need not look at `stopping` before it serves
         await asyncio.wait({self._task}, timeout=allowed)
         if not self._task.done():
             stack = task_stack(self._task)

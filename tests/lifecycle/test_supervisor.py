@@ -137,13 +137,31 @@ async def test_a_stop_ends_the_wait_for_a_restart_at_once():
     assert [event[0] for event in recorder.events] == ["crashed"]  # type: ignore[index]
 
 
+async def test_a_service_that_does_not_serve_yet_is_cancelled_at_once():
+    begun, cleaned_up = asyncio.Event(), asyncio.Event()
+
+    async def run(control: Control) -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            cleaned_up.set()
+
+    supervised, recorder = supervise(run)
+    await begun.wait()
+    await supervised.stop(timeout=5)
+    assert cleaned_up.is_set()
+    assert recorder.events == []
+
+
 async def test_what_a_service_raises_while_it_stops_is_raised_by_stop():
     async def run(control: Control) -> None:
+        control.started()
         await control.stopping.wait()
         raise OSError("flush failed")
 
     supervised, _ = supervise(run)
-    await asyncio.sleep(0)
+    await supervised.serving()
     with pytest.raises(OSError, match="flush failed"):
         await supervised.stop(timeout=5)
 

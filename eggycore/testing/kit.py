@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eggycore import entry_points
-from eggycore.bootstrap import CodeApp
+from eggycore.boot import CodeApp
 from eggycore.runtime import Runtime
 from eggycore.types import Service
 

@@ -1,0 +1,149 @@
+"""The configuration of a process at one moment: typed values, and where each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from eggycore.config.declared import Owned
+from eggycore.config.near import NearMiss
+from eggycore.config.settings import Settings
+from eggycore.config.sources import Found
+from eggycore.diagnostics import Diagnosis, diagnose, did_you_mean
+from eggycore.errors import UsageError
+
+if TYPE_CHECKING:
+    from eggycore.config.explain import Entry, Explanation
+
+__all__ = ["Configuration", "SettingsMissing", "UnknownVariable", "Value"]
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(eq=False)
+class SettingsMissing(UsageError):
+    """Settings were asked for that nobody declared."""
+
+    settings: str
+    declared: tuple[str, ...] = ()
+
+
+@diagnose.register
+def _(error: SettingsMissing) -> Diagnosis:
+    return Diagnosis(
+        description=f"The settings {error.settings} are not part of this configuration.",
+        cause=f"Declared: {', '.join(error.declared) or 'none'}.",
+        action="Return the class from the register_settings hook, or select the plugin that declares it.",
+    )
+
+
+@dataclass(eq=False)
+class UnknownVariable(UsageError):
+    """A variable was asked about that nobody declared."""
+
+    key: str
+    known: tuple[str, ...] = ()
+
+
+@diagnose.register
+def _(error: UnknownVariable) -> Diagnosis:
+    return Diagnosis(
+        description=f"{error.key} is not a variable of eggycore, of the app or of a selected plugin.",
+        action=f"List the variables with 'eggycore config show'.{did_you_mean(error.key.upper(), error.known)}",
+    )
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value with its origin and with every source that says something about the variable. Never shown by `repr`."""
+
+    value: object = field(repr=False)
+    origin: str
+    found: tuple[Found, ...] = ()
+
+
+class Configuration:
+    """Settings by class, with the origin of every value. Immutable: a reload makes a new one.
+
+    Args:
+        owned: The variables, by name.
+        values: The value of each.
+        instances: The settings, by class.
+        unknown: Variables that were perhaps meant to be one of these.
+        generation: 1 for the configuration of the start; every reload that changes something counts on.
+    """
+
+    def __init__(
+        self,
+        *,
+        owned: Mapping[str, Owned],
+        values: Mapping[str, Value],
+        instances: Mapping[type[Settings], Settings],
+        unknown: Iterable[NearMiss] = (),
+        generation: int = 1,
+    ) -> None:
+        self._owned = owned
+        self._values = values
+        self._instances = dict(instances)
+        self.unknown = tuple(unknown)
+        self.generation = generation
+
+    def __getitem__(self, settings: type[S]) -> S:
+        """The settings of this class.
+
+        Raises:
+            SettingsMissing: Nobody declared the class.
+        """
+        try:
+            return cast(S, self._instances[settings])
+        except KeyError:
+            declared = tuple(sorted(known.__qualname__ for known in self._instances))
+            raise SettingsMissing(settings.__qualname__, declared) from None
+
+    def __contains__(self, settings: type[Any]) -> bool:
+        return settings in self._instances
+
+    def __repr__(self) -> str:
+        return f"<Configuration generation={self.generation} variables={len(self._values)}>"
+
+    @property
+    def owned(self) -> Mapping[str, Owned]:
+        """The declared variables, by name."""
+        return self._owned
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """The value of each variable, secrets included: for comparing, not for showing."""
+        return self._values
+
+    @property
+    def instances(self) -> Mapping[type[Settings], Settings]:
+        """The settings, by class."""
+        return self._instances
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Every variable with its value as it may be shown, in the order of declaration."""
+        from eggycore.config.explain import entry_of
+
+        return tuple(entry_of(self, key) for key in self._owned)
+
+    def explain(self, key: str) -> Explanation:
+        """Where the value of a variable comes from, and what it won over.
+
+        Raises:
+            UnknownVariable: Nobody declared the variable.
+        """
+        from eggycore.config.explain import explanation_of
+
+        if key not in self._owned:
+            raise UnknownVariable(key, tuple(self._owned))
+        return explanation_of(self, key)
+
+    def digest(self) -> str:
+        """12 hexadecimal digits that differ when the value of some variable does; secrets do not count."""
+        import hashlib  # loads OpenSSL; asked for by the metrics, not by every process
+
+        shown = ((key, one.variable) for key, one in sorted(self._owned.items()) if not one.variable.kind.secret)
+        lines = [f"{key}={variable.shown(self._values[key].value)!r}" for key, variable in shown]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

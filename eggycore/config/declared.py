@@ -1,0 +1,109 @@
+"""Who declared which variable, and the variables that cannot be kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from eggycore.config.settings import Settings
+from eggycore.config.variable import Variable
+from eggycore.diagnostics import Diagnosis, diagnose
+from eggycore.errors import ConfigProblem, UsageError
+from eggycore.types import Origin
+
+__all__ = ["FILE_SUFFIX", "DeclarationFailed", "Declared", "Owned", "blamed", "own"]
+
+FILE_SUFFIX = "_FILE"
+"""KEY_FILE holds the path of a file that holds the value of KEY."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A `Settings` class and who declared it."""
+
+    settings: type[Settings]
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A variable, the class it is a field of, and who declared it."""
+
+    variable: Variable
+    settings: type[Settings]
+    owner: str
+
+
+@dataclass(eq=False)
+class DeclarationFailed(UsageError):
+    """Code that belongs to a declaration of settings raised; the exception is its cause."""
+
+    owner: str
+    step: str
+    error: str
+
+
+@diagnose.register
+def _(error: DeclarationFailed) -> Diagnosis:
+    return Diagnosis(
+        description=f"The configuration could not be read: {error.step} raised {error.error}.",
+        cause=f"It belongs to {error.owner}.",
+        action="Run again with -v for the traceback, and report it to its authors.",
+    )
+
+
+@contextmanager
+def blamed(owner: str, step: str) -> Iterator[None]:
+    """A border around code of a plugin: what it raises becomes a `DeclarationFailed` with its name."""
+    try:
+        yield
+    except Exception as error:
+        # Only the type: the text of a foreign exception may hold a value.
+        raise DeclarationFailed(owner, step, type(error).__name__) from error
+
+
+def own(declared: Sequence[Declared]) -> tuple[dict[str, Owned], list[ConfigProblem]]:
+    """The variables by name, each with its first owner, and a problem for each that has a second."""
+    owned: dict[str, Owned] = {}
+    problems: list[ConfigProblem] = []
+    for one in declared:
+        for variable in one.settings.__variables__:
+            first = owned.setdefault(variable.key, Owned(variable, one.settings, str(one.origin)))
+            if first.settings is not one.settings or first.owner != str(one.origin):
+                problems.append(_second_owner(variable.key, first.owner, str(one.origin)))
+    problems.extend(_file_forms(owned))
+    problems.extend(_unknown_switches(owned.values(), owned))
+    return owned, problems
+
+
+def _second_owner(key: str, first: str, second: str) -> ConfigProblem:
+    return ConfigProblem(
+        key=key,
+        reason=f"two owners: {first} and {second}",
+        action="Leave one of the two out, or have one of them rename its variable.",
+    )
+
+
+def _file_forms(owned: Mapping[str, Owned]) -> Iterable[ConfigProblem]:
+    for key, one in owned.items():
+        other = owned.get(key + FILE_SUFFIX)
+        if other is not None:
+            yield ConfigProblem(
+                key=other.variable.key,
+                reason=f"two meanings: a variable of its own, and the file that holds {key} of {one.owner}",
+                owner=other.owner,
+                action="Have one of the two renamed.",
+            )
+
+
+def _unknown_switches(all_owned: Iterable[Owned], owned: Mapping[str, Owned]) -> Iterable[ConfigProblem]:
+    for one in all_owned:
+        switch = one.variable.when
+        if switch is not None and (switch not in owned or owned[switch].variable.kind.base != "boolean"):
+            yield ConfigProblem(
+                key=one.variable.key,
+                reason=f"declared with when={switch!r}, which is no boolean variable",
+                owner=one.owner,
+                action="Correct the declaration.",
+            )

@@ -1,0 +1,319 @@
+"""The gRPC server: grpc.aio with health, reflection and a stop that loses no call. Imports grpc when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from eggycore import log
+from eggycore.diagnostics import Diagnosis, diagnose
+from eggycore.errors import UsageError
+from eggycore.health import Health
+from eggycore.metrics import Registry
+from eggycore.resources import Resources
+from eggycore.server.draining import draining
+from eggycore.server.ports import bind_error, bind_port
+from eggycore.server.servicers import ServicerRecorder
+from eggycore.server.settings import GRPCSettings
+from eggycore.server.stopped import Stopped
+from eggycore.types import Control, Service
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from eggycore.server.calls import Calls
+    from eggycore.server.grpc_health import HealthServicer
+
+__all__ = ["GRPCMissing", "GRPCServer", "draining"]
+
+S = TypeVar("S")
+Argument = tuple[str, int | str]
+
+AGE_SHARE = 0.8
+"""A connection lives for this share of the drain delay. gRPC varies it by 10 % either way, so that every connection
+that was open when the drain began has been told to go away well before it ends."""
+AGE_SPREAD = 1.1
+HEARING = 0.1
+"""Seconds that a client is given to hear that its connection goes away."""
+CLEANING_UP = 0.25
+"""Seconds, at most, that calls which were cut get to clean up."""
+STOP_TIMEOUT = 10.0
+EXTRA = frozenset({"google", "grpc", "grpc_health", "grpc_reflection"})
+"""Packages that the extra `eggycore[grpc]` installs."""
+
+
+@dataclass(eq=False)
+class GRPCMissing(UsageError):
+    """A servicer was registered, and grpcio or one of its companions is not installed.
+
+    Args:
+        module: What could not be imported.
+    """
+
+    module: str
+
+
+@diagnose.register
+def _(error: GRPCMissing) -> Diagnosis:
+    return Diagnosis(
+        description="The gRPC server cannot start: gRPC is not installed.",
+        cause=f"A gRPC servicer was registered, and there is no module {error.module!r}.",
+        action="Run `pip install 'eggycore[grpc]'`, or set ENABLE_BUSINESS_GRPC=false.",
+    )
+
+
+class GRPCServer:
+    """Serves the recorded servicers, `grpc.health.v1.Health` and reflection.
+
+    With a drain delay every connection is replaced after 0.8 times that delay, all the time: it is told to go away
+    (HTTP/2 GOAWAY), the calls on it are finished on it, the next call opens another. gRPC knows no other way to send
+    clients elsewhere without losing calls.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+        port_setting: The variable that the port comes from, for messages.
+        recorder: The servicers; None starts with an empty one (see `add`).
+        resources: Where what servicers need is looked up when the server starts.
+        metrics: Where `grpc_server_handling_seconds` is declared; None measures nothing.
+        settings: Reflection, message size, keepalive.
+        health: What grpc.health.v1 mirrors; None is SERVING until the drain.
+        drain_delay: Seconds between `begin_drain` and `stop`.
+        access_log: Whether each call writes one line.
+        options: More arguments of the gRPC server, for example `("grpc.max_concurrent_streams", 100)`; they win.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        port_setting: str = "BUSINESS_GRPC_PORT",
+        recorder: ServicerRecorder | None = None,
+        resources: Resources | None = None,
+        metrics: Registry | None = None,
+        settings: GRPCSettings | None = None,
+        health: Health | None = None,
+        drain_delay: float = 0.0,
+        access_log: bool = True,
+        options: Sequence[Argument] = (),
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._port_setting = port_setting
+        self._recorder = recorder if recorder is not None else ServicerRecorder()
+        self._resources = resources if resources is not None else Resources()
+        self._metrics = metrics
+        self._settings = settings if settings is not None else GRPCSettings()
+        self._health = health
+        self._age = drain_delay * AGE_SHARE
+        self._access_log = access_log
+        self._options = tuple(options)
+        self._running: _Running | None = None
+
+    def add(self, add_to_server: Callable[[S, Any], None], servicer: S | type[S]) -> None:
+        """Record a servicer; see `ServicerRecorder.add`."""
+        self._recorder.add(add_to_server, servicer)
+
+    @property
+    def server(self) -> grpc.aio.Server:
+        """The grpc.aio server, while it runs."""
+        return self._now_running().server
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on, while it runs."""
+        return self._host, self._now_running().port
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are being answered, health and reflection not counted."""
+        return self._running.calls.in_flight if self._running else 0
+
+    async def start(self) -> None:
+        """Listen and serve. To be called on the event loop that shall serve; a process uses gRPC on one loop only.
+
+        Raises:
+            GRPCMissing: grpcio or one of its companions is not installed.
+            PortTaken: Somebody else listens on the port.
+            ResourceMissing: A servicer needs a resource that is not open.
+            ServicerRefused: A method of a servicer is not async.
+        """
+        _import_grpc()
+        import grpc.aio
+
+        from eggycore.server.calls import Calls
+
+        calls = Calls(metrics=self._metrics, access_log=self._access_log)
+        server = grpc.aio.server(options=self._arguments())
+        health = self._add_services(server, calls)
+        port = self._bind(server)
+        await server.start()
+        unsubscribe = self._health.subscribe(lambda _: health.tell()) if self._health else _nothing
+        self._running = _Running(server=server, calls=calls, health=health, port=port, unsubscribe=unsubscribe)
+
+    def begin_drain(self) -> None:
+        """Serve on, but be NOT_SERVING, end every health Watch, and set what handlers get from `draining()`."""
+        if self._running is not None:
+            self._running.begin_drain()
+
+    async def stop(self, timeout: float = STOP_TIMEOUT) -> Stopped:
+        """Take no more calls, finish those in flight, close. Idempotent; legal before the start.
+
+        Clients that connected during the drain are served until their connection, too, was told to go away, for at
+        most half of the timeout.
+
+        Args:
+            timeout: Seconds after which the calls in flight are cut.
+
+        Returns:
+            How many calls were finished meanwhile, and how many were cut.
+        """
+        running, self._running = self._running, None
+        if running is None:
+            return Stopped(finished=0, cut=0)
+        return await running.stop(timeout, connection_life=self._age * AGE_SPREAD)
+
+    def as_service(
+        self, *, on_bound: Callable[[tuple[str, int]], None] | None = None, stop_timeout: float = STOP_TIMEOUT
+    ) -> Service:
+        """The server as a service of stage "edge".
+
+        Args:
+            on_bound: Told the address once it listens.
+            stop_timeout: Seconds after which calls in flight are cut when it stops.
+        """
+
+        async def run(control: Control) -> None:
+            await self.start()
+            try:
+                if on_bound is not None:
+                    on_bound(self.address)
+                control.started()
+                await control.draining.wait()
+                self.begin_drain()
+                await control.stopping.wait()
+            finally:
+                stopped = await self.stop(stop_timeout)
+                log.info("gRPC server stopped", finished=stopped.finished, cut=stopped.cut)
+
+        return Service(name="grpc", run=run, stage="edge")
+
+    def _add_services(self, server: grpc.aio.Server, calls: Calls) -> HealthServicer:
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+        from eggycore.server.grpc_health import HealthServicer
+        from eggycore.server.registrar import Registrar
+
+        registrar = Registrar(server, calls)
+        for servicer in self._recorder.servicers:
+            servicer.add(servicer.build(self._resources), registrar)
+        health = HealthServicer(registrar.services, self._is_serving)
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        if self._settings.reflection:
+            from grpc_reflection.v1alpha import reflection
+
+            names = (*registrar.services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        return health
+
+    def _is_serving(self) -> bool:
+        return self._health is None or self._health.probe("ready").http_status == HTTPStatus.OK
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        host, port, setting = self._host or "0.0.0.0", self._port, self._port_setting  # noqa: S104 - what "" means
+        for probe in bind_port(host, port, setting):  # tells why it cannot be done; grpc writes that to stderr only
+            probe.close()
+        try:
+            return server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        except RuntimeError as error:
+            raise bind_error(host, port, setting) from error
+
+    def _now_running(self) -> _Running:
+        if self._running is None:
+            raise RuntimeError("the gRPC server does not run: it has not been started, or it has been stopped")
+        return self._running
+
+    def _arguments(self) -> list[Argument]:
+        """What the gRPC core is told; of two values for one name the later wins."""
+        settings = self._settings
+        arguments: list[Argument] = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", settings.max_message_size),
+            ("grpc.max_send_message_length", settings.max_message_size),
+            ("grpc.keepalive_time_ms", _milliseconds(settings.keepalive_time)),
+            ("grpc.keepalive_timeout_ms", _milliseconds(settings.keepalive_timeout)),
+        ]
+        if self._age:
+            arguments.append(("grpc.max_connection_age_ms", _milliseconds(self._age)))
+        return [*arguments, *self._options]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Running:
+    """A server between its start and its stop."""
+
+    server: grpc.aio.Server
+    calls: Calls
+    health: HealthServicer
+    port: int
+    unsubscribe: Callable[[], None]
+
+    def begin_drain(self) -> None:
+        self.calls.draining.set()
+        self.health.begin_drain()
+
+    async def stop(self, timeout: float, *, connection_life: float) -> Stopped:
+        """See `GRPCServer.stop`; `connection_life` is how old a connection becomes, in seconds, or 0."""
+        clock = asyncio.get_running_loop().time
+        before, deadline = self.calls.ended, clock() + timeout
+        self.begin_drain()
+        self.unsubscribe()
+        if connection_life:
+            await self._outlast_late_connections(connection_life + HEARING, until=deadline - timeout / 2)
+        left = max(0.0, deadline - clock())
+        closing = asyncio.create_task(self.server.stop(left))
+        try:
+            cleaning = min(CLEANING_UP, left / 2)
+            finished_all = await self.calls.idle(left - cleaning)
+            finished, cut = self.calls.ended - before, 0 if finished_all else self.calls.cut()
+            await self.calls.idle(cleaning)
+            await closing
+        finally:
+            if not closing.done():  # we were cancelled
+                closing.cancel()
+                await self.server.stop(None)
+        return Stopped(finished=finished, cut=cut)
+
+    async def _outlast_late_connections(self, life: float, *, until: float) -> None:
+        """Serve on until the connections that were made during the drain have been told to go away as well.
+
+        A balancer that learned late has sent clients here when most of the drain was over; stopping now would lose
+        their calls. Those that come later than now are not waited for: somebody still sends them.
+        """
+        clock = asyncio.get_running_loop().time
+        until = min(until, clock() + life)
+        while (newest := self.calls.newest_peer) is not None and (left := min(newest + life, until) - clock()) > 0:  # noqa: ASYNC110 - a later peer moves the end
+            await asyncio.sleep(left)
+
+
+def _import_grpc() -> None:
+    try:
+        for module in ("grpc.aio", "grpc_health.v1.health_pb2_grpc", "grpc_reflection.v1alpha.reflection"):
+            import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        raise GRPCMissing(error.name or module) from error
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _nothing() -> None:
+    """Unsubscribes from no health."""
