@@ -35,7 +35,7 @@ hookimpl = HookimplMarker(PROJECT)
 
 
 @hookspec
-def register_settings() -> type[Settings] | Iterable[type[Settings]] | None:  # type: ignore[empty-body]
+def register_settings() -> type[Settings] | Iterable[type[Settings]] | None:
     """Declare the plugin's settings.
 
     Called right after the plugin's module was imported, before any configuration is read.
@@ -54,7 +54,7 @@ def register_settings() -> type[Settings] | Iterable[type[Settings]] | None:  # 
 
 
 @hookspec
-def init_infra(runtime: Runtime) -> Initializer[object] | Iterable[Initializer[object]] | None:  # type: ignore[empty-body]
+def init_infra(runtime: Runtime) -> Initializer[object] | Iterable[Initializer[object]] | None:
     """Declare what must be opened before services start: pools, clients, files.
 
     Called during plan: `runtime.config` is readable, nothing is open yet.
@@ -78,7 +78,7 @@ def init_infra(runtime: Runtime) -> Initializer[object] | Iterable[Initializer[o
 
 
 @hookspec
-def register_services(runtime: Runtime) -> Service | Iterable[Service] | None:  # type: ignore[empty-body]
+def register_services(runtime: Runtime) -> Service | Iterable[Service] | None:
     """Declare what runs, and record HTTP routes and gRPC servicers.
 
     Called during plan, after every `init_infra`. `runtime.http` and `runtime.grpc` record what is declared; their
@@ -102,7 +102,7 @@ def register_services(runtime: Runtime) -> Service | Iterable[Service] | None:  
 
 
 @hookspec
-def register_health_checks(runtime: Runtime) -> HealthCheck | Iterable[HealthCheck] | None:  # type: ignore[empty-body]
+def register_health_checks(runtime: Runtime) -> HealthCheck | Iterable[HealthCheck] | None:
     """Declare health checks.
 
     Called during plan, after every `register_services`. The checks themselves run in the background once

@@ -382,6 +382,10 @@ class Launcher:
         )
         self._health.report(f"service {planned.name}", "DOWN", reason_of(error), critical=planned.value.critical)
 
+    def service_failed_to_start(self, planned: Planned[Service], error: BaseException) -> None:
+        error.add_note(f"It happened while starting {planned}.")
+        self._fail(error)
+
     def service_died(self, planned: Planned[Service], error: ServiceDied) -> None:
         if planned.value.critical:
             self._fail(error)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eggycore import log
 from eggycore.config import Config, Configuration
 from eggycore.health import Health
 from eggycore.metrics import Registry
@@ -134,6 +133,5 @@ class Listeners:
         def remember(address: Address) -> None:
             for name in names:
                 self.addresses[name] = address
-                log.info("listening", server=name, host=address[0], port=address[1])
 
         return remember

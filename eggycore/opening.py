@@ -103,7 +103,8 @@ class OpenInitializer:
         """
         timeout = self.planned.value.timeout
         try:
-            await asyncio.wait({self._task, self._opened}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {self._task, self._opened}
+            await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await self._abandon()
             raise

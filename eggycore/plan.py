@@ -30,7 +30,8 @@ class Planned(Generic[T]):
         return self.value.name
 
     def __str__(self) -> str:
-        kind = {Initializer: "initializer", Service: "service", HealthCheck: "health check"}[type(self.value)]
+        kinds = {Initializer: "initializer", Service: "service", HealthCheck: "health check"}
+        kind = next(word for type_, word in kinds.items() if isinstance(self.value, type_))
         return f"{kind} {self.name!r} of {self.origin}"
 
 

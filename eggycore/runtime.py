@@ -108,6 +108,7 @@ class Runtime:
         self._declared: tuple[Declared, ...] = ()
         self._config: Configuration | None = None
         self._reloader: Reloader | None = None
+        self._is_logging = False
         self._reloads: set[asyncio.Task[None]] = set()
         self._plan: Plan | None = None
         self._launcher: Launcher | None = None
@@ -241,6 +242,7 @@ class Runtime:
             environment=core.environment,
             settings=self.config[LogSettings],
         )
+        self._is_logging = True
         for near_miss in self.config.unknown:
             log.warn(str(near_miss))
 
@@ -327,7 +329,8 @@ class Runtime:
             try:
                 return self._run_in(process)
             except Exception as error:
-                log.error("the process ends", reason=explain(error))
+                if self._is_logging:
+                    log.error("the process ends", reason=explain(error))
                 leave_message(explain(error))
                 raise
             finally:

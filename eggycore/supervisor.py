@@ -11,6 +11,7 @@ from typing import Protocol
 
 from eggycore.diagnostics import Diagnosis, capitalized, diagnose
 from eggycore.errors import EggycoreError
+from eggycore.opening import is_not_up_yet
 from eggycore.plan import Planned
 from eggycore.stacks import task_stack
 from eggycore.types import Restart, Service
@@ -99,6 +100,9 @@ class Supervision(Protocol):
     def service_crashed(self, planned: Planned[Service], error: BaseException | None, delay: float | None) -> None:
         """It ended too early, by an exception or (None) by returning; restarted after `delay` seconds, or never."""
 
+    def service_failed_to_start(self, planned: Planned[Service], error: BaseException) -> None:
+        """A critical one failed before it ever served, and not because a server is not up yet: trying again is vain."""
+
     def service_died(self, planned: Planned[Service], error: ServiceDied) -> None:
         """It will not be restarted any more."""
 
@@ -111,11 +115,13 @@ class _Control:
         self.draining = draining
         self.stopping = asyncio.Event()
         self.serving = asyncio.Event()
+        self.ever_served = False
         self.on_started: Callable[[], None] = lambda: None
 
     def started(self) -> None:
         if not self.serving.is_set():
             self.serving.set()
+            self.ever_served = True
             self.on_started()
 
 
@@ -154,6 +160,9 @@ class Supervised:
                 if error is not None:
                     raise error
                 return
+            if error is not None and self._is_in_vain(error):
+                self._supervision.service_failed_to_start(self.planned, error)
+                return
             self._control.serving.clear()
             delay = self._ladder.next_delay()
             self._supervision.service_crashed(self.planned, error, delay)
@@ -161,6 +170,9 @@ class Supervised:
                 self._supervision.service_died(self.planned, self._death(error))
                 return
             await self._stopping_within(delay)
+
+    def _is_in_vain(self, error: BaseException) -> bool:
+        return self.planned.value.critical and not self._control.ever_served and not is_not_up_yet(error)
 
     async def _run_once(self) -> BaseException | None:
         """Run it to its end; the exception that ended it, or None when it returned."""

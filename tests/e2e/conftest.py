@@ -73,7 +73,8 @@ class Instance:
         line: Line = json.loads(raw)
         self.lines.append(line)
         if line.get("message") == "listening":
-            self.addresses[line["server"]] = (line["host"], line["port"])
+            for name in line["server"].removeprefix("management ").split(", "):
+                self.addresses[name] = (line["host"], line["port"])
         return line
 
 

@@ -67,6 +67,12 @@ def test_a_requirement_may_name_a_component():
     assert names(make_plan([initializer("warm-up", "words"), initializer("words")])) == ["words", "warm-up"]
 
 
+def test_a_subclass_of_a_component_is_named_like_its_kind():
+    class DatabaseInitializer(Initializer[None]): ...
+
+    assert str(Planned(DatabaseInitializer(name="database", open=nothing), APP)) == "initializer 'database' of app shop"
+
+
 def test_services_are_sorted_by_stage_and_keep_their_order_inside_one():
     plan = make_plan([], [service("http", stage="edge"), service("b"), service("probe", stage="probe"), service("a")])
     assert [planned.name for planned in plan.services] == ["probe", "b", "a", "http"]

@@ -14,10 +14,10 @@ from aiohttp import web
 import eggycore
 from eggycore import CheckFailed, ConfigRefused, HealthCheck, Initializer, Service, Settings, env, hookimpl
 from eggycore.config import Config
-from eggycore.runtimes import NoRuntime
 from eggycore.diagnostics import diagnose, render
 from eggycore.plan import PlanError
 from eggycore.runtime import NotConfigured, Runtime
+from eggycore.runtimes import NoRuntime
 from eggycore.testing import Running, running
 from eggycore.types import Change, Control
 

@@ -33,6 +33,9 @@ class Recorder:
     def service_crashed(self, planned: Planned[Service], error: BaseException | None, delay: float | None) -> None:
         self.events.append(("crashed", type(error).__name__, delay))
 
+    def service_failed_to_start(self, planned: Planned[Service], error: BaseException) -> None:
+        self.events.append(("failed to start", type(error).__name__))
+
     def service_died(self, planned: Planned[Service], error: ServiceDied) -> None:
         self.events.append("died")
         self.deaths.append(error)
@@ -43,10 +46,11 @@ def supervise(
     *,
     restart: Restart = AT_ONCE,
     stop_timeout: float | None = None,
+    critical: bool = True,
     clock: Callable[[], float] | None = None,
 ) -> tuple[Supervised, Recorder]:
     recorder = Recorder()
-    service = Service(name="tick", run=run, restart=restart, stop_timeout=stop_timeout)
+    service = Service(name="tick", run=run, restart=restart, stop_timeout=stop_timeout, critical=critical)
     supervised = Supervised(
         Planned(service, Origin("shop", kind="app")),
         draining=asyncio.Event(),
@@ -102,6 +106,7 @@ async def test_returning_too_early_is_a_crash():
 
 async def test_the_message_of_a_service_that_used_up_its_restarts():
     async def run(control: Control) -> None:
+        control.started()
         raise ValueError("secret in here")
 
     supervised, recorder = supervise(run)
@@ -116,17 +121,38 @@ async def test_the_message_of_a_service_that_used_up_its_restarts():
 
 async def test_sys_exit_inside_a_service_is_a_crash_and_does_not_end_the_loop():
     async def run(control: Control) -> None:
+        control.started()
         raise SystemExit(3)
 
     supervised, recorder = supervise(run, restart=Restart(when="never"))
     await supervised.task
-    assert recorder.events == [("crashed", "SystemExit", None), "died"]
+    assert recorder.events == ["started", ("crashed", "SystemExit", None), "died"]
+
+
+@pytest.mark.parametrize(
+    ("error", "critical", "expected"),
+    [
+        (ValueError("wrong"), True, [("failed to start", "ValueError")]),
+        (ValueError("wrong"), False, [("crashed", "ValueError", None), "died"]),
+        (ConnectionRefusedError(), True, [("crashed", "ConnectionRefusedError", None), "died"]),
+    ],
+)
+async def test_only_a_server_that_is_not_up_yet_is_worth_another_start(
+    error: Exception, critical: bool, expected: list[object]
+):
+    async def run(control: Control) -> None:
+        raise error
+
+    supervised, recorder = supervise(run, restart=Restart(when="never"), critical=critical)
+    await supervised.task
+    assert recorder.events == expected
 
 
 async def test_a_stop_ends_the_wait_for_a_restart_at_once():
     crashed = asyncio.Event()
 
     async def run(control: Control) -> None:
+        control.started()
         crashed.set()
         raise ValueError
 
@@ -134,7 +160,8 @@ async def test_a_stop_ends_the_wait_for_a_restart_at_once():
     await crashed.wait()
     await supervised.stop(timeout=5)
     assert supervised.task.done()
-    assert [event[0] for event in recorder.events] == ["crashed"]  # type: ignore[index]
+    assert recorder.events[0] == "started"
+    assert len(recorder.events) == 2
 
 
 async def test_a_service_that_does_not_serve_yet_is_cancelled_at_once():
