@@ -14,7 +14,7 @@ from typing import Protocol
 from eggycore import log
 from eggycore.stacks import all_stacks
 
-__all__ = ["EXIT_FAILED", "FLUSH_TIMEOUT", "Process", "StopDuringSetup", "new_event_loop"]
+__all__ = ["EXIT_FAILED", "FLUSH_TIMEOUT", "Process", "StopDuringSetup", "exit_within", "new_event_loop"]
 
 EXIT_FAILED = 1
 FLUSH_TIMEOUT = 1.0
@@ -125,6 +125,21 @@ class Process:
 def _aside(work: Callable[..., None], *args: object) -> None:
     """Work that takes locks must not run in a signal handler: the interrupted frame may hold them."""
     threading.Thread(target=work, args=args, name="eggycore signal", daemon=True).start()
+
+
+def exit_within(seconds: float, code: int) -> None:
+    """The interpreter is about to exit: do not let a thread that somebody left behind hold it up for longer."""
+    timer = threading.Timer(seconds, _exit_without_threads, [code])
+    timer.daemon = True
+    timer.start()
+
+
+def _exit_without_threads(code: int) -> None:
+    main = threading.main_thread()
+    left = [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not main]
+    log.warn("exit without threads that do not end", threads=left)
+    log.flush(FLUSH_TIMEOUT)
+    os._exit(code)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -60,7 +60,7 @@ def _stamps(folder: str) -> Iterator[tuple[str, int]]:
                     if entry.name not in _IGNORED_FOLDERS and not entry.name.startswith("."):
                         yield from _stamps(entry.path)
                 elif _is_watched(entry.name):
-                    yield entry.path, entry.stat().st_mtime_ns
+                    yield entry.path, entry.stat(follow_symlinks=False).st_mtime_ns
     except OSError:  # it vanished meanwhile: the next look tells
         return
 
@@ -85,6 +85,7 @@ class DevSupervisor:
         self._environ = dict(environ)
         self._folder = folder
         self._child: subprocess.Popen[bytes] | None = None
+        self._told: subprocess.Popen[bytes] | None = None  # the child that was sent SIGTERM
         self._stopping = False
 
     def run(self) -> int:
@@ -116,11 +117,11 @@ class DevSupervisor:
 
     def _wait_for_change(self, seen: dict[str, int]) -> str:
         """The file that changed; "" when a signal came first. A child that ends meanwhile is told, not replaced."""
-        told = False
+        reported = False
         while not self._stopping:
-            if not told and self._child is not None and (code := self._child.poll()) is not None:
+            if not reported and self._child is not None and (code := self._child.poll()) is not None:
                 click.echo(f"eggycore: the app ended with code {code}; waiting for a change", err=True)
-                told = True
+                reported = True
             if differing := seen.items() ^ snapshot(self._folder).items():
                 return min(path for path, _ in differing)
             time.sleep(POLL_INTERVAL)
@@ -130,8 +131,8 @@ class DevSupervisor:
         child = self._child
         if child is None:
             return 0
-        if child.poll() is None and not self._stopping:
-            child.terminate()
+        if self._told is not child:
+            self._tell(child)
         try:
             return child.wait(STOP_GRACE)
         except subprocess.TimeoutExpired:
@@ -141,5 +142,10 @@ class DevSupervisor:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Passed on every time: a second one forces the child's exit."""
         self._stopping = True
-        if self._child is not None and self._child.poll() is None:
-            self._child.terminate()
+        if self._child is not None:
+            self._tell(self._child)
+
+    def _tell(self, child: subprocess.Popen[bytes]) -> None:
+        self._told = child
+        if child.poll() is None:
+            child.terminate()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from eggycore.cli.examination import Examination, Row, State
-from eggycore.cli.options import RuntimeOptions, echo_json, json_option, runtime_options
+from eggycore.cli.options import RuntimeOptions, echo_json, json_option, run_options
 
 __all__ = ["command", "render_rows"]
 
@@ -16,7 +16,7 @@ _MARKS: dict[State, str] = {"ok": "ok", "warning": "warning", "red": "RED", "ski
 
 
 @click.command(epilog="Example: eggycore doctor --bundle doctor.tar.gz")
-@runtime_options
+@run_options
 @json_option
 @click.option(
     "--bundle",

@@ -16,16 +16,14 @@ VERBOSE = "eggycore.verbose"
 
 @contextmanager
 def reporting(ctx: click.Context) -> Iterator[None]:
-    """Turns an error that eggycore raised on purpose into its diagnosis and exit code."""
+    """Turns an error into its diagnosis and exit code; click's own ways out and broken pipes are left to click."""
     try:
         yield
-    except Exception as error:
-        from eggycore.errors import EggycoreError
-
-        if not isinstance(error, EggycoreError):
-            raise
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 -- the border: nobody is shown a bare traceback
         tell(error, verbose=ctx.meta.get(VERBOSE, False))
-        ctx.exit(error.exit_code)
+        ctx.exit(getattr(error, "exit_code", 1))
 
 
 def tell(error: BaseException, *, verbose: bool) -> None:

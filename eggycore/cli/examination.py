@@ -82,7 +82,7 @@ class Examination:
         try:
             configuration = self.runtime.configure()
         except PluginErrors as error:
-            yield from _plugin_rows(self.runtime, include_broken=False)
+            yield from _plugin_rows(self.runtime)
             yield from _red("plugins", error)
             return
         except EggycoreError as error:
@@ -168,14 +168,14 @@ async def _checked(planned: Planned[HealthCheck]) -> Row:
     )
 
 
-def _plugin_rows(runtime: Runtime, *, include_broken: bool = True) -> Iterator[Row]:
+def _plugin_rows(runtime: Runtime) -> Iterator[Row]:
     app = [runtime.plugins.app_record] if runtime.plugins.app_record else []
     for record in (*runtime.plugins.records, *app):
         who = f"{record.dist} {record.version}".strip() or "in no distribution"
         if record.state == "active":
             subject = f"{record.origin.kind} {record.name}"
             yield Row(subject=subject, state="ok", text=f"{who}, hooks: {', '.join(record.hooks) or 'none'}.")
-        elif record.state == "broken" and include_broken:
+        elif record.state == "broken" and not record.required:
             yield Row(subject=f"plugin {record.name}", state="warning", text=f"Optional and broken: {record.reason}")
 
 

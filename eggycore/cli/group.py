@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ from eggycore import __version__
 from eggycore.cli.errors import reporting
 
 __all__ = ["COMMANDS", "Builtin", "Commands", "eggycore", "main"]
+
+THREADS_MAY_TAKE = 2.0
+"""Seconds that threads which a plugin or the app left behind may hold up the exit."""
 
 
 class Builtin(NamedTuple):
@@ -90,4 +94,11 @@ def eggycore() -> None:
 
 def main() -> None:
     """The entry point of the `eggycore` script; exits the process."""
-    eggycore(prog_name="eggycore")
+    try:
+        eggycore(prog_name="eggycore")
+    except SystemExit as leaving:
+        if "eggycore.process" in sys.modules:
+            from eggycore.process import exit_within
+
+            exit_within(THREADS_MAY_TAKE, leaving.code if isinstance(leaving.code, int) else 1)
+        raise

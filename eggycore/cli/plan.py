@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eggycore.cli.options import RuntimeOptions, echo_json, json_option, runtime_options
+from eggycore.cli.options import RuntimeOptions, echo_json, json_option, run_options
 from eggycore.plan import Plan
 
 __all__ = ["command", "render_plan"]
@@ -13,7 +13,7 @@ _TITLES = {"initializers": "Opened, in this order", "services": "Started, stage 
 
 
 @click.command(epilog="Example: eggycore plan --plugins db,cache --json")
-@runtime_options
+@run_options
 @json_option
 def command(options: RuntimeOptions, as_json: bool) -> None:
     """Show what would be opened and started, and in which order. Nothing is opened."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
 import click
 
-from eggycore.cli.errors import tell
 from eggycore.cli.options import RuntimeOptions, run_options
 
 __all__ = ["command"]
@@ -24,20 +29,30 @@ def command(ctx: click.Context, options: RuntimeOptions, dev: bool, timeline: bo
         from eggycore.cli.dev import run_dev
 
         ctx.exit(run_dev(options, timeline=timeline))
-    from eggycore.errors import EggycoreError
-    from eggycore.process import EXIT_FAILED, StopDuringSetup
+    with _stops_are_clean():
+        from eggycore.process import StopDuringSetup
 
-    runtime = options.runtime()
-    try:
-        code = runtime.run()
-    except StopDuringSetup:  # nothing was opened yet, so this is a clean stop
-        code = 0
-    except EggycoreError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a plugin or the app raised on the way up, or at run time
-        tell(error, verbose=options.verbose)
-        code = EXIT_FAILED
-    finally:
-        if timeline:
-            click.echo(runtime.timeline.render(), err=True)
+        runtime = options.runtime()
+        try:
+            code = runtime.run()
+        except StopDuringSetup:  # nothing was opened yet, so this is a clean stop
+            code = 0
+        finally:
+            if timeline:
+                click.echo(runtime.timeline.render(), err=True)
     ctx.exit(code)
+
+
+@contextmanager
+def _stops_are_clean() -> Iterator[None]:
+    """Until the runtime handles signals nothing is open, and a stop ends the process with exit code 0."""
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

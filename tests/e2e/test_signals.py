@@ -127,3 +127,12 @@ async def test_a_service_past_its_budget_ends_the_process_with_the_reason(start:
         " are allowed.\n"
         "  action: Read the error line with its stack above, mend the cause, or declare it critical=False.\n"
     )
+
+
+async def test_a_thread_left_behind_does_not_hold_up_the_exit(start: Start):
+    instance = await start("threads_app", "--plugins", "")
+    await instance.until("ready")
+    instance.signal(signal.SIGTERM)
+    assert await instance.ended() == 0
+    (warning,) = instance.said("exit without threads that do not end")
+    assert warning["threads"] == ["left behind"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from itertools import islice
@@ -29,6 +30,8 @@ __all__ = ["Database"]
 P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
+
+logging.getLogger("peewee").setLevel(logging.INFO)  # its DEBUG lines hold the values of every query
 
 ROWS_PER_STEP = 200
 """How many rows `iterate` fetches at a time."""

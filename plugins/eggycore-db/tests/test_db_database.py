@@ -375,3 +375,11 @@ async def test_a_function_that_raises_leaves_no_transaction_open(forms: Database
         await forms.run(fail_inside)
     assert await forms.run(lambda: forms.peewee.connection().in_transaction) is False
     assert not await forms.exists(Form.select().where(Form.title == "lost"))
+
+
+async def test_the_values_of_queries_are_not_logged_at_any_level(
+    forms: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    await forms.create(Form, title="hunter2")
+    assert "hunter2" not in caplog.text

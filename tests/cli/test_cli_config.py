@@ -1,0 +1,151 @@
+"""`eggycore config` and `eggycore plan`: what is set, and what would happen; nothing is opened, no secret is shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Run = Callable[..., Result]
+SECRET = "kept-from-everybody"
+
+
+def test_show_gives_every_variable_with_its_origin_and_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETING", "good day")
+    result = run("config", "show", "--json", "--set", "LOG_LEVEL=debug")
+    entries = {entry["key"]: entry for entry in json.loads(result.stdout)}
+    assert (entries["GREETING"]["shown"], entries["GREETING"]["origin"]) == ("good day", "environment")
+    assert (entries["LOG_LEVEL"]["shown"], entries["LOG_LEVEL"]["origin"]) == ("debug", "--set")
+    assert (entries["SERVICE_NAME"]["shown"], entries["SERVICE_NAME"]["origin"]) == (
+        "eggyapp_greeting",
+        "the app's name",
+    )
+    assert entries["GREETING_TOKEN"]["secret"] is True
+    assert SECRET not in result.stdout
+
+
+def test_show_for_people_has_a_block_for_each_owner(run: Run) -> None:
+    text = run("config", "show").stdout
+    assert text.startswith("eggycore\nVARIABLE ")
+    assert "\n\napp eggyapp_greeting\nVARIABLE         VALUE   FROM\nGREETING         hello   default\n" in text
+    assert SECRET not in text
+
+
+def test_explain_tells_everything_that_was_said_about_a_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETING", "good day")
+    assert (
+        run("config", "explain", "GREETING", "--set", "GREETING=hi").stdout
+        == """\
+GREETING = hi
+What to say.
+
+declared by: app eggyapp_greeting
+type:        text
+default:     hello
+on reload:   taken over by the running process
+sources, the strongest first:
+  -> hi  (--set)
+     good day  (environment)
+     hello  (default)
+"""
+    )
+
+
+def test_explain_guesses_what_was_meant(run: Run) -> None:
+    result = run("config", "explain", "GRETING")
+    assert result.exit_code == 2
+    assert "Did you mean 'GREETING'?" in result.stderr
+
+
+def test_check_counts_and_warns_of_near_misses(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETNG", "hi")
+    result = run("config", "check")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("The configuration can be used: ")
+    assert (
+        "warning: GREETNG, set in the environment, is not a known variable. Did you mean 'GREETING'?" in result.stderr
+    )
+
+
+def test_check_reports_every_problem_with_exit_code_2(run: Run) -> None:
+    result = run("config", "check", "--set", "BUSINESS_HTTP_PORT=eighty", "--set", "GREETING_BROKEN=perhaps")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("eggycore: The configuration has 2 problems.\n\n1. BUSINESS_HTTP_PORT 'eighty': ")
+    assert "\n\n2. GREETING_BROKEN 'perhaps': " in result.stderr
+
+
+def test_an_example_can_be_had_even_while_the_configuration_is_wrong(run: Run) -> None:
+    result = run("config", "env-example", "--set", "BUSINESS_HTTP_PORT=eighty")
+    assert result.exit_code == 0
+    assert "# GREETING=hello\n" in result.stdout
+    assert SECRET not in result.stdout
+
+
+def test_a_setting_without_a_value_is_a_usage_error_that_shows_no_value(run: Run) -> None:
+    result = run("config", "show", "--set", "hunter2")
+    assert result.exit_code == 2
+    assert "takes KEY=VALUE, for example --set LOG_LEVEL=debug." in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_an_app_that_is_not_there_is_told_with_exit_code_2_and_a_traceback_only_on_request(run: Run) -> None:
+    quiet = run("config", "show", "--app", "eggyapp_greetin")
+    assert quiet.exit_code == 2
+    assert quiet.stderr.startswith("eggycore: App 'eggyapp_greetin' was not found. Did you mean 'eggyapp_greeting'?\n")
+    assert "Traceback" not in quiet.stderr
+    assert "Traceback" in run("config", "show", "--app", "eggyapp_greetin", "-v").stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:
+    shell = f"{sys.executable} -m eggycore config show | head -1"
+    run = subprocess.run(shell, shell=True, cwd=folder, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("eggycore\n", "")
+    shell = f"{sys.executable} -m eggycore config show >&-"
+    run = subprocess.run(shell, shell=True, cwd=folder, capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+
+
+def test_the_plan_is_shown_for_people_and_for_programs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENABLE_HEALTH_CHECK", "false")
+    plan = json.loads(run("plan", "--json").stdout)
+    assert [component["name"] for component in plan["initializers"]] == ["words"]
+    assert [component["name"] for component in plan["services"]] == ["greeter"]
+    assert [component["name"] for component in plan["checks"]] == ["greeting"]
+    assert (
+        run("plan").stdout
+        == """\
+Opened, in this order:
+  words  (app eggyapp_greeting)
+    provides dict, requires nothing, timeout 30.0
+
+Started, stage by stage:
+  greeter  (app eggyapp_greeting)
+    stage work, requires dict, critical yes, restart on-failure
+
+Checked:
+  greeting  (app eggyapp_greeting)
+    kinds ready, critical yes, interval 5.0
+"""
+    )
+
+
+def test_a_hook_that_fails_is_told(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "eggyapp_failing.py").write_text(
+        "from eggycore import hookimpl\n@hookimpl\ndef init_infra(runtime):\n    1 / 0\n"
+    )
+    result = run("plan", "eggyapp_failing")
+    assert result.exit_code == 2
+    assert (
+        result.stderr
+        == f"""\
+eggycore: App eggyapp_failing failed in init_infra.
+  cause:  ZeroDivisionError: division by zero ({folder}/eggyapp_failing.py, line 4).
+  action: Correct it.
+"""
+    )

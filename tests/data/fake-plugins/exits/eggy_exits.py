@@ -1,0 +1,5 @@
+"""A plugin that leaves on import."""
+
+import sys
+
+sys.exit("no licence")

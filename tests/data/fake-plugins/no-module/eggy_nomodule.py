@@ -1,0 +1,1 @@
+"""Not the module that the entry point names."""
