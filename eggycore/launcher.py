@@ -326,6 +326,7 @@ class Launcher:
         await self._close_all(deadline)
         await self._stop_stage("probe", deadline)
         finished, cut = self.tally()
+        self._overran |= cut > 0
         seconds = round(self._clock() - began, 3)
         self._log.info("stopped", reason=self._reason, seconds=seconds, finished=finished, cut=cut)
 

@@ -83,6 +83,11 @@ class Listeners:
         if core.enable_business_grpc and self.grpc.servicers:
             yield self._grpc_service(config)
 
+    def tally(self) -> tuple[int, int]:
+        """How many requests and calls in flight were finished when the servers stopped, and how many were cut."""
+        ended = [server.stopped for server in self._servers if server.stopped is not None]
+        return sum(stopped.finished for stopped in ended), sum(stopped.cut for stopped in ended)
+
     def _management_service(self, host: str, shared: _Management) -> Service:
         from eggycore.server.http import HTTPServer
 

@@ -196,13 +196,14 @@ class Plugins:
 
     def _select(self, selection: Selection) -> None:
         available = self._available(selection.optional)
+        installed = tuple(available)
         named = available if selection.names is None else (*selection.names, *self._objects)
         chosen = [name for name in dict.fromkeys(named) if name not in selection.exclude]
         for name in chosen:
             if name not in available:
-                available[name] = self._unknown(name, selection, tuple(available))
+                available[name] = self._unknown(name, selection, installed)
         for name in sorted(selection.exclude - available.keys()):
-            self._unknown(name, Selection(source="-x"), tuple(available))
+            self._unknown(name, Selection(source="-x"), installed)
         others = [name for name in available if name not in chosen]
         for name in others:
             available[name].state = "not selected"

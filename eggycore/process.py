@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Protocol
 
@@ -137,8 +138,8 @@ def exit_within(seconds: float, code: int) -> None:
 def _exit_without_threads(code: int) -> None:
     main = threading.main_thread()
     left = [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not main]
-    log.warn("exit without threads that do not end", threads=left)
-    log.flush(FLUSH_TIMEOUT)
+    with suppress(OSError):  # the log is closed by now, and stderr may be
+        os.write(2, f"eggycore: exit without threads that do not end: {', '.join(left)}\n".encode())
     os._exit(code)
 
 

@@ -302,7 +302,7 @@ class Runtime:
 
     def _make_launcher(self, plan: Plan) -> Launcher:
         core = self.config[Config]
-        return Launcher(
+        launcher = Launcher(
             plan,
             budgets=Budgets(
                 startup=core.startup_timeout,
@@ -313,6 +313,8 @@ class Runtime:
             health=self.health,
             timeline=self.timeline,
         )
+        launcher.tally = self._listeners.tally
+        return launcher
 
     # --- the life of the process
 
@@ -334,7 +336,7 @@ class Runtime:
                 leave_message(explain(error))
                 raise
             finally:
-                log.flush(FLUSH_TIMEOUT)
+                log.close(FLUSH_TIMEOUT)
 
     def _run_in(self, process: Process) -> int:
         self.configure()

@@ -13,8 +13,14 @@ LIMIT = 4096
 """Bytes that Kubernetes keeps of it (kubelet, MaxContainerTerminationMessageLength)."""
 
 
-def leave_message(text: str, path: Path = TERMINATION_LOG) -> None:
-    """Write the text there if Kubernetes has made the file; what does not fit is cut at the end."""
+def leave_message(text: str, path: Path | None = None) -> None:
+    """Write the text there if Kubernetes has made the file; what does not fit is cut at the end.
+
+    Args:
+        text: What to leave.
+        path: The file; TERMINATION_LOG when None.
+    """
+    path = path or TERMINATION_LOG
     if not path.is_file():
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -94,6 +95,7 @@ def eggycore() -> None:
 
 def main() -> None:
     """The entry point of the `eggycore` script; exits the process."""
+    _hold_standard_streams()
     try:
         eggycore(prog_name="eggycore")
     except SystemExit as leaving:
@@ -102,3 +104,12 @@ def main() -> None:
 
             exit_within(THREADS_MAY_TAKE, leaving.code if isinstance(leaving.code, int) else 1)
         raise
+
+
+def _hold_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed: a file opened there later would get what is meant for it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free: this one

@@ -79,16 +79,16 @@ class Instance:
 
 
 @asynccontextmanager
-async def started(*arguments: str, folder: Path = APPS, **environ: str) -> AsyncIterator[Instance]:
-    """`eggycore run` with these arguments; killed at the end if it still lives."""
+async def started(
+    *arguments: str, folder: Path = APPS, script: str = "", stdin: int = asyncio.subprocess.DEVNULL, **environ: str
+) -> AsyncIterator[Instance]:
+    """`eggycore run`, or a script, with these arguments; killed at the end if it still lives."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "eggycore",
-        "run",
+        *([script] if script else ["-m", "eggycore", "run"]),
         *arguments,
         cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=2**20,

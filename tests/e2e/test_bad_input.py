@@ -166,6 +166,19 @@ def test_a_service_whose_stdout_is_closed_serves_on(apps: Path):
     assert b"Traceback" not in stderr
 
 
+def test_closed_standard_streams_do_not_stop_the_service(apps: Path, tmp_path: Path):
+    log = tmp_path / "app.log"
+    run = f"exec {sys.executable} -m eggycore run phases_app --plugins '' <&- >&- 2>&-"
+    environ = ENVIRON | {"HEALTH_CHECK_PORT": "0", "LOG_OUTPUT": "file", "LOG_FILE": str(log), "LOG_FLUSH": "line"}
+    log.touch()
+    with subprocess.Popen(["/bin/sh", "-c", run], cwd=apps, env=environ) as process, log.open() as lines:
+        while '"message":"ready"' not in lines.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert '"message":"stopped"' in log.read_text()
+
+
 async def test_a_full_disk_does_not_stop_the_service(start: Start):
     instance = await start("phases_app", "--plugins", "", LOG_OUTPUT="stdout,file", LOG_FILE="/dev/full")
     await instance.until("ready")

@@ -436,7 +436,7 @@ async def test_one_summary_line_says_how_it_ended():
     world.launcher.tally = lambda: (7, 2)
     serving = await world.until_ready()
     world.launcher.request_stop("SIGTERM")
-    await serving
+    assert await serving == 1, "two were cut"
     (summary,) = world.log.of("stopped")
     seconds = summary.pop("seconds")
     assert isinstance(seconds, float)
