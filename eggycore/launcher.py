@@ -100,6 +100,8 @@ class Launcher:
         """Set when the process begins to drain."""
         self.tally: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Requests that were in flight when stopping began: how many finished, how many were cut."""
+        self.on_ready: Callable[[], None] = lambda: None
+        """Called at READY."""
         self.on_falling: Callable[[float], None] = lambda seconds: None
         """Called when the way down begins, with the seconds it may take."""
 
@@ -207,6 +209,7 @@ class Launcher:
             await self._health.first_pass()
         self.ready.set()
         self._health.set_ready(True)
+        self.on_ready()
         self._log.info("ready", seconds=round(self._timeline.elapsed(), 3))
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:

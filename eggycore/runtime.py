@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,8 +318,11 @@ class Runtime:
 
     # --- the life of the process
 
-    def run(self) -> int:
+    def run(self, *, on_ready: Callable[[], None] = lambda: None) -> int:
         """Run until a signal or a failure ends it; owns the process meanwhile. Blocks; main thread only.
+
+        Args:
+            on_ready: Called at READY, on the event loop.
 
         Returns:
             The exit code: 0 stopped cleanly, 1 something had to be cut off.
@@ -329,7 +332,7 @@ class Runtime:
         """
         with Process() as process:
             try:
-                return self._run_in(process)
+                return self._run_in(process, on_ready)
             except Exception as error:
                 if self._is_logging:
                     log.error("the process ends", reason=explain(error))
@@ -338,13 +341,14 @@ class Runtime:
             finally:
                 log.close(FLUSH_TIMEOUT)
 
-    def _run_in(self, process: Process) -> int:
+    def _run_in(self, process: Process, on_ready: Callable[[], None]) -> int:
         self.configure()
         self.start_logging()
         self.make_plan()
 
         async def main() -> int:
             process.attach(self)
+            self.launcher.on_ready = on_ready
             self.launcher.on_falling = process.must_end_within
             return await self.serve()
 

@@ -110,7 +110,7 @@ def test_a_folder_without_an_app_is_exit_code_2(run: Run, folder: Path, monkeypa
 def test_an_error_nobody_foresaw_is_one_line_and_its_traceback_comes_on_request(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(runtime: object) -> int:
+    def fail(runtime: object, **options: object) -> int:
         raise LookupError("postgresql://app:hunter2@db is away")
 
     monkeypatch.setattr("eggycore.runtime.Runtime.run", fail)
@@ -129,7 +129,7 @@ eggycore: LookupError: postgresql://app:***@db is away
 def test_a_stop_before_anything_was_opened_is_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from eggycore.process import StopDuringSetup
 
-    def stopped(runtime: object) -> int:
+    def stopped(runtime: object, **options: object) -> int:
         raise StopDuringSetup("SIGTERM")
 
     monkeypatch.setattr("eggycore.runtime.Runtime.run", stopped)
