@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from time import perf_counter
 
 from aiohttp import web
@@ -75,12 +76,14 @@ class Acceptor(web.Server):
     async def stop_listening(self) -> None:
         """Accept no more. Clients that the kernel has let in already are taken over first, not reset."""
         listening, self._listening = self._listening, []
-        kept = [bound.dup() for _, bound in listening]
-        for server, _ in listening:
-            server.close()
-        await asyncio.sleep(0)  # uvloop closes its descriptor in the next turn; ours then is the last one
-        for late in [client for bound in kept for client in _waiting_in(bound)]:
-            await self._loop.connect_accepted_socket(self, late)
+        with ExitStack() as kept:
+            ours = [kept.enter_context(bound.dup()) for _, bound in listening]
+            for server, _ in listening:
+                server.close()
+            await asyncio.sleep(0)  # uvloop closes its descriptor in the next turn; then ours is the last one
+            late = [client for bound in ours for client in _waiting_in(bound)]
+        for client in late:
+            await self._loop.connect_accepted_socket(self, client)
 
     async def let_go(self) -> None:
         """Wait until every connection is closed: busy ones after their answer, idle ones once they are surely quiet."""
@@ -136,12 +139,9 @@ def _is_done_with(connection: Connection, now: float) -> bool:
 
 
 def _waiting_in(listening: socket.socket) -> list[socket.socket]:
-    """The clients that are connected and not yet accepted; the listening socket is closed right behind the last."""
+    """The clients that are connected and not yet accepted."""
     clients: list[socket.socket] = []
-    with listening:
+    with suppress(OSError):  # BlockingIOError after the last one; or no descriptor is left for it
         for _ in range(BACKLOG):
-            try:
-                clients.append(listening.accept()[0])
-            except OSError:
-                break
+            clients.append(listening.accept()[0])  # noqa: PERF401 - what was accepted before the error counts
     return clients

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from time import perf_counter
@@ -79,20 +80,15 @@ class Calls:
             self._idle.set()
 
     @property
-    def newest_peer(self) -> float | None:
-        """Loop time at which a connection was first heard of, the last such one since the drain began."""
-        return max(self._peers.values(), default=None)
+    def newest_peer(self) -> float:
+        """Loop time at which the last connection was first heard of; since the drain began, else minus infinity."""
+        return max(self._peers.values(), default=-math.inf)
 
-    async def idle(self, timeout: float) -> bool:
-        """Wait until no call is in flight; whether that came within `timeout` seconds."""
-        if not self._tasks:
-            return True
-        self._idle.clear()
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout)
-        except TimeoutError:
-            return False
-        return True
+    async def idle(self) -> None:
+        """Wait until no call is in flight."""
+        while self._tasks:
+            self._idle.clear()
+            await self._idle.wait()
 
     def cut(self) -> int:
         """Cancel the calls in flight; their clients are told that the server is unavailable.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import import_module
@@ -40,8 +41,9 @@ AGE_SPREAD = 1.1
 HEARING = 0.1
 """Seconds that a client is given to hear that its connection goes away."""
 CLEANING_UP = 0.25
-"""Seconds, at most, that calls which were cut get to clean up."""
-STOP_TIMEOUT = 10.0
+"""Seconds, at most, that calls which were cut get to clean up, and that ours get to end by themselves."""
+LONG = 86_400.0
+"""Seconds; how long gRPC itself is left to wait for calls: when they are cut is decided here."""
 EXTRA = frozenset({"google", "grpc", "grpc_health", "grpc_reflection"})
 """Packages that the extra `eggycore[grpc]` installs."""
 
@@ -112,8 +114,10 @@ class GRPCServer:
         self._health = health
         self._age = drain_delay * AGE_SHARE
         self._access_log = access_log
-        self._options = tuple(options)
+        self._options = dict(options)
         self._running: _Running | None = None
+        self.stopped: Stopped | None = None
+        """What became of the calls in flight, once the server has stopped."""
 
     def add(self, add_to_server: Callable[[S, Any], None], servicer: S | type[S]) -> None:
         """Record a servicer; see `ServicerRecorder.add`."""
@@ -149,43 +153,52 @@ class GRPCServer:
         from eggycore.server.calls import Calls
 
         calls = Calls(metrics=self._metrics, access_log=self._access_log)
+        our_calls = Calls(access_log=False)
         server = grpc.aio.server(options=self._arguments())
-        health = self._add_services(server, calls)
+        health = self._add_our_services(server, our_calls, self._add_services(server, calls))
         port = self._bind(server)
         await server.start()
-        unsubscribe = self._health.subscribe(lambda _: health.tell()) if self._health else _nothing
-        self._running = _Running(server=server, calls=calls, health=health, port=port, unsubscribe=unsubscribe)
+        log.info("listening", server="grpc", host=self._host, port=port)
+        self.stopped = None
+        self._running = _Running(
+            server=server,
+            calls=calls,
+            our_calls=our_calls,
+            health=health,
+            port=port,
+            unsubscribe=self._health.subscribe(lambda _: health.tell()) if self._health else _nothing,
+        )
 
     def begin_drain(self) -> None:
         """Serve on, but be NOT_SERVING, end every health Watch, and set what handlers get from `draining()`."""
         if self._running is not None:
             self._running.begin_drain()
 
-    async def stop(self, timeout: float = STOP_TIMEOUT) -> Stopped:
+    async def stop(self, timeout: float | None = None) -> Stopped:
         """Take no more calls, finish those in flight, close. Idempotent; legal before the start.
 
         Clients that connected during the drain are served until their connection, too, was told to go away, for at
-        most half of the timeout.
+        most half of the timeout. Cancelling it cuts the calls that are still in flight.
 
         Args:
-            timeout: Seconds after which the calls in flight are cut.
+            timeout: Seconds after which the calls in flight are cut; None waits for them.
 
         Returns:
             How many calls were finished meanwhile, and how many were cut.
         """
         running, self._running = self._running, None
-        if running is None:
-            return Stopped(finished=0, cut=0)
-        return await running.stop(timeout, connection_life=self._age * AGE_SPREAD)
+        if running is not None:
+            try:
+                await running.finish(timeout, connection_life=self._age * AGE_SPREAD)
+            finally:
+                self.stopped = await running.close()
+        return self.stopped or Stopped(finished=0, cut=0)
 
-    def as_service(
-        self, *, on_bound: Callable[[tuple[str, int]], None] | None = None, stop_timeout: float = STOP_TIMEOUT
-    ) -> Service:
-        """The server as a service of stage "edge".
+    def as_service(self, *, on_bound: Callable[[tuple[str, int]], None] | None = None) -> Service:
+        """The server as a service of the edge stage.
 
         Args:
-            on_bound: Told the address once it listens.
-            stop_timeout: Seconds after which calls in flight are cut when it stops.
+            on_bound: Called with the address once the server listens.
         """
 
         async def run(control: Control) -> None:
@@ -198,27 +211,33 @@ class GRPCServer:
                 self.begin_drain()
                 await control.stopping.wait()
             finally:
-                stopped = await self.stop(stop_timeout)
-                log.info("gRPC server stopped", finished=stopped.finished, cut=stopped.cut)
+                await self.stop()
 
         return Service(name="grpc", run=run, stage="edge")
 
-    def _add_services(self, server: grpc.aio.Server, calls: Calls) -> HealthServicer:
-        from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-        from eggycore.server.grpc_health import HealthServicer
+    def _add_services(self, server: grpc.aio.Server, calls: Calls) -> tuple[str, ...]:
         from eggycore.server.registrar import Registrar
 
         registrar = Registrar(server, calls)
         for servicer in self._recorder.servicers:
             servicer.add(servicer.build(self._resources), registrar)
-        health = HealthServicer(registrar.services, self._is_serving)
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        if self._settings.reflection:
-            from grpc_reflection.v1alpha import reflection
+        return registrar.services
 
-            names = (*registrar.services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    def _add_our_services(self, server: grpc.aio.Server, calls: Calls, services: tuple[str, ...]) -> HealthServicer:
+        """Health and reflection, about the services of the app and about themselves."""
+        from grpc_health.v1 import health_pb2_grpc
+        from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+        from eggycore.server.grpc_health import HealthServicer
+        from eggycore.server.registrar import Registrar
+
+        registrar = Registrar(server, calls)
+        health = HealthServicer(services, self._is_serving)
+        health_pb2_grpc.add_HealthServicer_to_server(health, registrar)
+        if self._settings.reflection:
+            names = (*services, *registrar.services, reflection.SERVICE_NAME)
+            servicer = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]  # public all the same
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, registrar)
         return health
 
     def _is_serving(self) -> bool:
@@ -239,65 +258,97 @@ class GRPCServer:
         return self._running
 
     def _arguments(self) -> list[Argument]:
-        """What the gRPC core is told; of two values for one name the later wins."""
+        """What the gRPC core is told."""
         settings = self._settings
-        arguments: list[Argument] = [
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", settings.max_message_size),
-            ("grpc.max_send_message_length", settings.max_message_size),
-            ("grpc.keepalive_time_ms", _milliseconds(settings.keepalive_time)),
-            ("grpc.keepalive_timeout_ms", _milliseconds(settings.keepalive_timeout)),
-        ]
+        arguments: dict[str, int | str] = {
+            "grpc.so_reuseport": 0,  # on by default, it lets a second server share the port without a word
+            "grpc.max_receive_message_length": settings.max_message_size,
+            "grpc.max_send_message_length": settings.max_message_size,
+            "grpc.keepalive_time_ms": _milliseconds(settings.keepalive_time),
+            "grpc.keepalive_timeout_ms": _milliseconds(settings.keepalive_timeout),
+        }
         if self._age:
-            arguments.append(("grpc.max_connection_age_ms", _milliseconds(self._age)))
-        return [*arguments, *self._options]
+            arguments["grpc.max_connection_age_ms"] = _milliseconds(self._age)
+        return [*(arguments | self._options).items()]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class _Running:
-    """A server between its start and its stop."""
+    """A server between its start and its stop.
+
+    Args:
+        server: The server of grpc.
+        calls: The calls of the app's services.
+        our_calls: Those of health and reflection; nobody waits for them.
+        health: What is told to end when the drain begins.
+        port: What it listens on.
+        unsubscribe: Ends what the health of the process tells us.
+    """
 
     server: grpc.aio.Server
     calls: Calls
+    our_calls: Calls
     health: HealthServicer
     port: int
     unsubscribe: Callable[[], None]
+    _closing: asyncio.Task[None] | None = None
+    _ended_before: int = 0
 
     def begin_drain(self) -> None:
         self.calls.draining.set()
         self.health.begin_drain()
 
-    async def stop(self, timeout: float, *, connection_life: float) -> Stopped:
-        """See `GRPCServer.stop`; `connection_life` is how old a connection becomes, in seconds, or 0."""
-        clock = asyncio.get_running_loop().time
-        before, deadline = self.calls.ended, clock() + timeout
+    async def finish(self, timeout: float | None, *, connection_life: float) -> None:
+        """Take no more calls, and wait for those in flight until the time is over.
+
+        Args:
+            timeout: Seconds, or None for as long as it takes.
+            connection_life: How old a connection becomes at most, in seconds; 0 for any age.
+        """
+        self._ended_before = self.calls.ended
         self.begin_drain()
         self.unsubscribe()
-        if connection_life:
-            await self._outlast_late_connections(connection_life + HEARING, until=deadline - timeout / 2)
-        left = max(0.0, deadline - clock())
-        closing = asyncio.create_task(self.server.stop(left))
-        try:
-            cleaning = min(CLEANING_UP, left / 2)
-            finished_all = await self.calls.idle(left - cleaning)
-            finished, cut = self.calls.ended - before, 0 if finished_all else self.calls.cut()
-            await self.calls.idle(cleaning)
-            await closing
-        finally:
-            if not closing.done():  # we were cancelled
-                closing.cancel()
-                await self.server.stop(None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                if connection_life:
+                    longest = connection_life + HEARING
+                    await self._outlast_late_connections(longest, longest if timeout is None else timeout / 2)
+                self._closing = asyncio.create_task(self.server.stop(LONG))
+                await self._quiet()
+
+    async def close(self) -> Stopped:
+        """Cut what is in flight, and close."""
+        finished, cut = self.calls.ended - self._ended_before, self.calls.cut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLEANING_UP):
+                await self._quiet()
+        if self._closing is not None:
+            self._closing.cancel()
+        await self.server.stop(None)
         return Stopped(finished=finished, cut=cut)
 
-    async def _outlast_late_connections(self, life: float, *, until: float) -> None:
+    async def _quiet(self) -> None:
+        """Wait until no code of a servicer runs, and until gRPC has sent every answer."""
+        await self.calls.idle()  # gRPC itself does not wait for code that follows an abort
+        if self._closing is not None:
+            await asyncio.wait({self._closing}, timeout=CLEANING_UP)  # every health Watch says goodbye meanwhile
+            self.our_calls.cut()
+            await asyncio.wait({self._closing})
+        await self.calls.idle()  # what had been accepted without having begun
+
+    async def _outlast_late_connections(self, life: float, most: float) -> None:
         """Serve on until the connections that were made during the drain have been told to go away as well.
 
         A balancer that learned late has sent clients here when most of the drain was over; stopping now would lose
         their calls. Those that come later than now are not waited for: somebody still sends them.
+
+        Args:
+            life: Seconds after which a connection has been told to go away.
+            most: Seconds after which it is no longer waited.
         """
         clock = asyncio.get_running_loop().time
-        until = min(until, clock() + life)
-        while (newest := self.calls.newest_peer) is not None and (left := min(newest + life, until) - clock()) > 0:  # noqa: ASYNC110 - a later peer moves the end
+        until = clock() + min(life, most)
+        while (left := min(self.calls.newest_peer + life, until) - clock()) > 0:  # noqa: ASYNC110 - newcomers move it
             await asyncio.sleep(left)
 
 

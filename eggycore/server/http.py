@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from aiohttp import hdrs, web
 
@@ -133,11 +134,14 @@ class HTTPServer:
                 self.stopped = await self._stop(self._acceptor, timeout) if self._acceptor is not None else None
         return self.stopped or Stopped(finished=0, cut=0)
 
-    def as_service(self, *, on_bound: Callable[[Address], None] | None = None) -> Service:
+    def as_service(
+        self, *, on_bound: Callable[[Address], None] | None = None, stop_timeout: float | None = None
+    ) -> Service:
         """The server as a service of the edge stage.
 
         Args:
             on_bound: Called with the address once the server listens.
+            stop_timeout: Seconds after which requests in flight are cut; None waits until the service is cancelled.
         """
 
         async def run(control: Control) -> None:
@@ -150,7 +154,7 @@ class HTTPServer:
                 await control.stopping.wait()
             finally:
                 drain.cancel()
-                await self.stop()
+                await self.stop(stop_timeout)
 
         return Service(name=self.name, run=run, stage="edge")
 
@@ -176,12 +180,11 @@ class HTTPServer:
         self.begin_drain()
         answered_before = acceptor.requests_count - acceptor.in_flight
         try:
-            async with asyncio.timeout(timeout):
-                await acceptor.stop_listening()
-                await self.app.shutdown()
-                await acceptor.let_go()
-        except TimeoutError:
-            log.warn("requests cut", server=self.name, in_flight=acceptor.in_flight)
+            await acceptor.stop_listening()
+            await self.app.shutdown()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await acceptor.let_go()
         finally:
             cut = await acceptor.cut()
             await self.app.cleanup()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from eggycore.diagnostics import Diagnosis, diagnose
 from eggycore.errors import UsageError
-from eggycore.resources import Resources
+from eggycore.resources import ResourceMissing, Resources
 from eggycore.web.needs import Need
 
 __all__ = ["Servicer", "ServicerRecorder", "ServicerRefused"]
@@ -60,11 +60,18 @@ class Servicer:
         """The servicer itself, made from the resources it needs if a class was recorded.
 
         Raises:
-            ResourceMissing: One of them is not open.
+            ResourceMissing: One of them is not open; a note names servicer and parameter.
         """
         if not isinstance(self.target, type):
             return self.target
-        return self.target(**{need.parameter: resources.get(need.type_) for need in self.needs})
+        return self.target(**{need.parameter: self._value(need, resources) for need in self.needs})
+
+    def _value(self, need: Need, resources: Resources) -> object:
+        try:
+            return resources.get(need.type_)
+        except ResourceMissing as error:
+            error.add_note(f"It is wanted by gRPC servicer {self.name}, parameter {need.parameter!r}.")
+            raise
 
 
 class ServicerRecorder:
@@ -91,9 +98,13 @@ class ServicerRecorder:
             ServicerRefused: The recorder is closed, or a constructor parameter has no usable annotation.
 
         Example:
-            >>> class Forms(FormsServicer):
-            ...     def __init__(self, db: Database) -> None: ...
-            >>> runtime.grpc.add(add_FormsServicer_to_server, Forms)
+            >>> class Lookups:
+            ...     def __init__(self, resources: Resources) -> None:
+            ...         self.resources = resources
+            >>> recorder = ServicerRecorder()
+            >>> recorder.add(lambda servicer, server: None, Lookups)
+            >>> [need.parameter for need in recorder.servicers[0].needs]
+            ['resources']
         """
         target: object = servicer
         class_ = target if isinstance(target, type) else type(target)

@@ -17,12 +17,12 @@ from eggycore.log.context import CONTEXT, accept_request_id, new_request_id
 from eggycore.web.connection import Request
 from eggycore.web.middleware.identity import REQUEST_ID, TRACEPARENT, trace_id_of
 from eggycore.web.middleware.recovery import CLIENT_GONE, INTERNAL_ERROR, answer_to, client_is_gone
+from eggycore.web.middleware.sending import Sender
 from eggycore.web.middleware.series import SeriesOf
 
-__all__ = ["Answerer", "Fused", "Sender"]
+__all__ = ["Answerer", "Fused"]
 
 Answerer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Sender: TypeAlias = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
 class Fused:
@@ -61,8 +61,7 @@ class Fused:
         status = INTERNAL_ERROR
         try:
             response = await self._answer(request)
-            response.headers[REQUEST_ID] = request_id
-            await self._send(request, response)
+            await self._send(request, response, request_id)
             status = response.status
             return response
         except BaseException as error:  # noqa: BLE001 - the supervised border of every handler; what is not ours is raised
@@ -117,8 +116,7 @@ class Fused:
         if request.writer.output_size > 0:
             request.protocol.force_close()  # the client sees an answer that breaks off, not one that seems complete
             return response, response.status
-        response.headers[REQUEST_ID] = request_id
-        await self._send(request, response)
+        await self._send(request, response, request_id)
         return response, response.status
 
 

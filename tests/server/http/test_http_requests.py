@@ -1,0 +1,432 @@
+"""Requests over real sockets: answers, ids, traces, log context, access lines and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+
+import pytest
+from aiohttp import web
+
+from eggycore import log
+from eggycore.log.context import CONTEXT
+from eggycore.resources import ResourceMissing, Resources
+from eggycore.server.http import HTTPServer
+from eggycore.server.settings import HTTPSettings
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+class Database:
+    title = "Survey"
+
+
+@pytest.fixture(params=["plain application", "with a middleware", "with a signal"])
+def any_server(request, server, router):
+    """The same behaviour is wanted on the fast way and on those of applications that somebody has added to."""
+    seen = []
+
+    @web.middleware
+    async def middleware(request, handler):
+        seen.append(request.path)
+        return await handler(request)
+
+    async def signal(request, response):
+        seen.append(request.path)
+
+    if request.param == "with a middleware":
+        server.app.middlewares.append(middleware)
+    if request.param == "with a signal":
+        server.app.on_response_prepare.append(signal)
+    yield server
+    assert bool(seen) == (request.param != "plain application")
+
+
+async def test_a_handler_answers_with_its_resources(server, router, start, connect):
+    async def read(request, db: Database):
+        return {"id": request.match_info["id"], "title": db.title}
+
+    server._resources.provide(Database, Database())
+    router.get("/forms/{id}", read)
+    await start()
+    reply = await (await connect()).get("/forms/7")
+    assert (reply.status, reply.json) == (200, {"id": "7", "title": "Survey"})
+    assert reply.headers["content-type"] == "application/json"
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_an_answer_has_every_header_that_belongs_to_it(router, start, connect):
+    async def read(request):
+        return web.Response(body=b"abc", headers={"X-Own": "1", "Content-Type": "text/x-own"})
+
+    async def json_read(request):
+        return {"a": 1}
+
+    router.get("/", read)
+    router.get("/json", json_read)
+    await start()
+    client = await connect()
+    reply = await client.get("/json")
+    assert set(reply.headers) == {"content-type", "content-length", "date", "server", "x-request-id"}
+    assert (reply.headers["content-type"], reply.headers["content-length"]) == ("application/json", "7")
+    reply = await client.get("/")
+    assert reply.body == b"abc"
+    assert set(reply.headers) == {"x-own", "content-type", "content-length", "date", "server", "x-request-id"}
+    assert (reply.headers["content-type"], reply.headers["content-length"]) == ("text/x-own", "3")
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_cookies_compression_and_bodies_without_a_type_are_sent_as_aiohttp_sends_them(router, start, connect):
+    async def cookie(request):
+        response = web.Response(text="hello")
+        response.set_cookie("a", "b")
+        return response
+
+    async def squeezed(request):
+        response = web.Response(text="a" * 1000)
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def untyped(request):
+        return web.Response(body=b"abc")
+
+    async def empty(request):
+        return None
+
+    router.get("/cookie", cookie)
+    router.get("/squeezed", squeezed)
+    router.get("/untyped", untyped)
+    router.get("/empty", empty)
+    await start()
+    client = await connect()
+    assert (await client.get("/cookie")).headers["set-cookie"] == "a=b; Path=/"
+    reply = await client.get("/squeezed")
+    assert (reply.headers["content-encoding"], len(reply.body) < 100) == ("gzip", True)
+    assert (await client.get("/untyped")).headers["content-type"] == "application/octet-stream"
+    reply = await client.get("/empty")
+    assert (reply.status, "content-length" in reply.headers) == (204, False)
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_what_a_middleware_changes_about_an_answer_is_sent(router, start, connect):
+    async def change(request, handler):
+        response = await handler(request)
+        response.set_status(203)
+        response.set_cookie("a", "b")
+        response.headers["X-Own"] = "1"
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def read(request):
+        return {"a": "a" * 1000}
+
+    router.group("", change).get("/", read)
+    await start()
+    reply = await (await connect()).get("/", "X-Request-ID: abc")
+    assert (reply.status, reply.headers["x-own"], reply.headers["set-cookie"]) == (203, "1", "a=b; Path=/")
+    assert (reply.headers["content-encoding"], reply.headers["x-request-id"]) == ("gzip", "abc")
+    assert json.loads(gzip.decompress(reply.body)) == {"a": "a" * 1000}
+
+
+async def test_an_answer_that_nobody_looks_at_is_never_completed(router, start, connect):
+    answers = []
+
+    async def keep(request, handler):
+        answers.append(await handler(request))
+        return answers[0]
+
+    async def read(request):
+        return {"a": 1}
+
+    router.group("", keep).get("/", read)
+    await start()
+    client = await connect()
+    assert [(await client.get("/")).json, (await client.get("/nowhere")).status] == [{"a": 1}, 404]
+    assert set(vars(answers[0])) == {"_body", "_eof_sent", "_keep_alive"}, "what makes it cheap"
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_a_client_that_reads_slowly_is_waited_for(router, start, connect):
+    async def read(request):
+        return {"a": "a" * 1_000_000}
+
+    router.get("/", read)
+    await start()
+    client = await connect()
+    for _ in range(20):
+        await client.send("/")
+    replies = [await client.reply() for _ in range(20)]
+    assert {len(reply.body) for reply in replies} == {1_000_008}
+
+
+async def test_get_answers_head_without_a_body(router, start, connect):
+    async def read(request):
+        return {"a": 1}
+
+    router.get("/", read)
+    await start()
+    client = await connect()
+    reply = await client.get("/", method="HEAD")
+    assert (reply.status, reply.headers["content-length"], reply.body) == (200, "7", b"")
+    assert (await client.get("/")).json == {"a": 1}
+
+
+async def test_a_handler_for_every_method_leaves_those_with_one_of_their_own(server, start, connect):
+    async def any_method(request):
+        return {"any": request.method}
+
+    async def get(request):
+        return {"get": request.method}
+
+    server.handle_func("/x", any_method)
+    server.handle("GET", "/x", get)
+    await start()
+    client = await connect()
+    assert (await client.get("/x")).json == {"get": "GET"}
+    assert (await client.get("/x", method="POST")).json == {"any": "POST"}
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_a_client_that_asks_before_it_sends_a_body_is_told_to_go_on(router, start, connect):
+    async def write(request):
+        return {"got": (await request.read()).decode()}
+
+    router.post("/", write)
+    await start()
+    client = await connect()
+    await client.send_raw(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+    assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await client.send_raw(b"abc")
+    assert (await client.reply()).json == {"got": "abc"}
+
+
+async def test_an_old_client_is_answered_in_its_version(router, start, connect):
+    async def read(request):
+        return {}
+
+    router.get("/", read)
+    await start()
+    client = await connect()
+    await client.send_raw(b"GET / HTTP/1.0\r\n\r\n")
+    reply = await client.reply()
+    assert (reply.status, "connection" in reply.headers) == (200, False)
+    assert await client.closed()
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_a_request_id_is_taken_over_and_another_made_when_it_is_none(router, start, connect):
+    async def read(request):
+        return {"id": log.request_id()}
+
+    router.get("/", read)
+    await start()
+    client = await connect()
+    reply = await client.get("/", "X-Request-ID: abc-123")
+    assert (reply.headers["x-request-id"], reply.json) == ("abc-123", {"id": "abc-123"})
+    made = [await client.get("/"), await client.get("/", f"X-Request-ID: {'x' * 129}")]
+    assert all(re.fullmatch("[0-9a-f]{32}", reply.headers["x-request-id"]) for reply in made)
+    assert made[0].json == {"id": made[0].headers["x-request-id"]}
+    assert made[0].headers["x-request-id"] != made[1].headers["x-request-id"]
+
+
+@pytest.mark.usefixtures("any_server")
+async def test_a_stream_has_its_request_id_too(router, start, connect):
+    async def stream(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a")
+        await response.write(b"b")
+        return response
+
+    router.get("/", stream)
+    await start()
+    reply = await (await connect()).get("/", "X-Request-ID: abc")
+    assert (reply.headers["x-request-id"], reply.body) == ("abc", b"ab")
+
+
+async def test_the_trace_id_of_a_valid_traceparent_is_in_the_context(router, start, connect):
+    async def read(request):
+        return dict(CONTEXT.get())
+
+    router.get("/", read)
+    await start()
+    client = await connect()
+    reply = await client.get("/", "X-Request-ID: a", f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01")
+    assert reply.json == {"request_id": "a", "trace_id": TRACE}
+    assert (await client.get("/", "X-Request-ID: b", "traceparent: nonsense")).json == {"request_id": "b"}
+
+
+async def test_the_context_of_one_request_is_not_seen_by_another(router, start, connect):
+    met = asyncio.Barrier(2)
+
+    async def read(request):
+        await met.wait()
+        return {"id": log.request_id()}
+
+    router.get("/", read)
+    await start()
+    clients = [await connect(), await connect()]
+    replies = await asyncio.gather(*(client.get("/", f"X-Request-ID: {n}") for n, client in enumerate(clients)))
+    assert [reply.json["id"] for reply in replies] == ["0", "1"]
+
+
+async def test_each_request_writes_one_line(router, start, connect, lines):
+    async def read(request):
+        return {"id": 7}
+
+    router.get("/forms/{id}", read)
+    await start()
+    client = await connect()
+    await client.get("/forms/7?token=hush", "X-Request-ID: abc", f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01")
+    [line] = await lines.wait("request")
+    assert line.pop("timestamp")
+    assert 0 < line.pop("duration_ms") < 10_000
+    assert 100 < line.pop("bytes") < 500
+    assert line == {
+        "level": "info",
+        "message": "request",
+        "service": "test",
+        "environment": "test",
+        "request_id": "abc",
+        "trace_id": TRACE,
+        "method": "GET",
+        "path": "/forms/7",
+        "route": "/forms/{id}",
+        "status": 200,
+        "remote": "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize(
+    "options", [{"access_log": False}, {"settings": HTTPSettings(access_log=False)}], ids=["argument", "setting"]
+)
+async def test_access_lines_can_be_switched_off(options, lines, connect, stack, monkeypatch, server):
+    async def read(request):
+        return {}
+
+    quiet = HTTPServer(host="127.0.0.1", port=0, **options)
+    quiet.handle("GET", "/", read)
+    await quiet.start()
+    stack.push_async_callback(quiet.stop, 0)
+    monkeypatch.setattr(server, "_address", quiet.address)
+    client = await connect()
+    assert (await client.get("/")).status == 200
+    assert (await client.get("/")).status == 200  # the first one is over, and its line would be written
+    assert lines.all("request") == []
+
+
+async def test_requests_are_counted_by_method_route_template_and_status(router, start, connect, count_of, lines):
+    async def read(request):
+        return {}
+
+    async def anything(request):
+        return {}
+
+    router.get("/forms/{id}", read)
+    router.route("*", "/any", anything)
+    await start()
+    client = await connect()
+    for number in range(3):
+        await client.get(f"/forms/{number}")
+    await client.get("/forms/1", method="HEAD")
+    await client.get("/any", method="PURGE")
+    await client.get("/any", method="PUT")
+    await lines.wait("request", 6)
+    assert count_of() == {
+        ("GET", "/forms/{id}", "200"): 3,
+        ("HEAD", "/forms/{id}", "200"): 1,
+        ("_OTHER", "/any", "200"): 1,
+        ("PUT", "/any", "200"): 1,
+    }
+
+
+async def test_what_no_route_answers_is_one_series(router, start, connect, count_of, lines):
+    await start()
+    client = await connect()
+    for path in ("/a", "/b", "/c?d"):
+        await client.get(path)
+        await client.get(path, method="DELETE")
+    assert {line["route"] for line in await lines.wait("request", 6)} == {"unmatched"}
+    assert count_of() == {("*", "unmatched", "404"): 6}
+
+
+async def test_the_requests_in_flight_are_counted(server, router, start, connect, metrics):
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(request):
+        entered.set()
+        await leave.wait()
+
+    router.get("/", slow)
+    await start()
+    gauge = metrics.gauge("http_server_requests_in_flight", "Requests that are being answered now.", ("server",))
+    client = await connect()
+    await client.send("/")
+    await entered.wait()
+    assert (server.in_flight, gauge.labels("http").value) == (1, 1)
+    leave.set()
+    await client.reply()
+    assert (server.in_flight, gauge.labels("http").value) == (0, 0)
+
+
+async def test_group_middlewares_run_for_their_group_only(router, start, connect):
+    async def guard(request, handler):
+        raise web.HTTPForbidden
+
+    async def read(request):
+        return {}
+
+    router.group("/closed", guard).get("/x", read)
+    router.get("/open", read)
+    await start()
+    client = await connect()
+    assert (await client.get("/closed/x")).status == 403
+    assert (await client.get("/open")).status == 200
+
+
+async def test_aiohttps_application_is_ours_to_extend(server, router, start, connect, stack):
+    async def ours(request):
+        return {}
+
+    async def theirs(request):
+        return web.Response(text=request.app.get("name", "no name"))
+
+    life = []
+
+    async def context(app):
+        life.append("up")
+        yield
+        life.append("down")
+
+    below = web.Application()
+    below.router.add_get("/x", theirs)
+    server.app.add_subapp("/below", below)
+    server.app.router.add_get("/theirs", theirs)
+    server.app.cleanup_ctx.append(context)
+    router.get("/ours", ours)
+    await start()
+    client = await connect()
+    assert [(await client.get(path)).status for path in ("/ours", "/theirs", "/below/x")] == [200, 200, 200]
+    await server.stop(0)
+    assert life == ["up", "down"]
+
+
+async def test_a_server_with_a_missing_resource_does_not_start_and_leaves_the_port(stack):
+    async def read(request, db: Database): ...
+
+    first = HTTPServer(host="127.0.0.1", port=0, resources=Resources())
+    first.handle("GET", "/", read)
+    with pytest.raises(ResourceMissing):
+        await first.start()
+    assert first.in_flight == 0
+    assert (await first.stop(0)).finished == 0
+    with pytest.raises(RuntimeError, match="the HTTP server 'http' has not been started"):
+        first.address  # noqa: B018
+
+
+async def test_a_server_starts_once(start, server):
+    await start()
+    with pytest.raises(RuntimeError, match="the HTTP server 'http' has been started before"):
+        await server.start()
