@@ -115,7 +115,10 @@ class Backups:
     def _set_aside_at(self, path: Path) -> float:
         match = self._pattern.fullmatch(path.name)
         assert match is not None
-        return datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC).timestamp()
+        try:
+            return datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC).timestamp()
+        except ValueError:  # a name with digits that are no date is not one of ours
+            return self._clock()
 
     def _compress(self, path: Path) -> None:
         """Compress beside, then replace: a crash leaves the plain file, which the next start compresses."""

@@ -45,7 +45,12 @@ class Console:
         self._colour = colour
 
     def __call__(self, line: bytes) -> bytes:
-        event = cast(dict[str, object], orjson.loads(line))
+        try:
+            return self._presented(cast(dict[str, object], orjson.loads(line)))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return line  # a field of somebody else's making has the name of one of ours and another shape
+
+    def _presented(self, event: dict[str, object]) -> bytes:
         text, colour = _LEVELS.get(str(event["level"]), _LEVELS["info"])
         moment = datetime.fromisoformat(str(event["timestamp"])).astimezone()
         clock = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"

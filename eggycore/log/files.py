@@ -128,9 +128,9 @@ class FileOutlet:
         try:
             with self._path.open("rb") as file:
                 match = _FIRST_TIMESTAMP.match(file.read(64))
-        except OSError:
-            match = None
-        return datetime.fromisoformat(match[1].decode()).timestamp() if match else status.st_mtime
+            return datetime.fromisoformat(match[1].decode()).timestamp() if match else status.st_mtime
+        except (OSError, ValueError):
+            return status.st_mtime
 
     def _tore_a_line_by_reopening(self) -> bool:
         """Open anew when the file is no longer at its path. Whether only the head of the last line was written."""

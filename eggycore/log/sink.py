@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from eggycore.log.levels import WARN
+from eggycore.log.patience import PATIENCE, Patience
 from eggycore.log.streams import above_standard, tell_stderr
 from eggycore.log.targets import Target
 
@@ -24,12 +25,6 @@ BATCH_LINES = 256
 BATCH_SECONDS = 0.04
 """How long the writer gathers lines. With the time a thread needs to be woken it stays below the promised 50 ms."""
 
-PATIENCE = 0.02
-"""Seconds that a caller waits at most for an urgent line to be written."""
-
-SLOW_SECONDS = 1.0
-"""How long nobody waits any more after somebody waited in vain: a slow disk takes at most 2 % of the event loop."""
-
 _STALLED_SECONDS = 0.05
 
 
@@ -38,8 +33,9 @@ class Sink:
 
     `put` appends to the queues of the targets. In "batch" mode the writer takes them every 40 ms; a line at warning
     or above, and the 256th that waits, is written before `put` returns: by the caller where the target never waits
-    (a pipe, a terminal), by the writer where it may (a disk), and then the caller waits at most `PATIENCE`. In "line"
-    mode the caller writes every line itself. A target that is stalled is left to the writer in both modes.
+    (a pipe, a terminal), by the writer where it may (a disk). In "line" mode the caller writes every line itself. For
+    a target that is slow or full the caller waits at most `PATIENCE`, and not always (see `Patience`); one that fails
+    is left to the writer at once.
 
     Args:
         targets: Made with `lock`; owned by the sink.
@@ -62,7 +58,7 @@ class Sink:
         self._clock = clock
         self._unwritten = 0  # lines put since the writer last began a pass
         self._stalled = False
-        self._wait_from = 0.0
+        self._patience = Patience(clock)
         self._waiters: list[threading.Lock] = []
         self._urgent = False
         self._woken = False
@@ -94,18 +90,12 @@ class Sink:
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything put before is written, at most `timeout` seconds. Whether it is."""
-        deadline = self._clock() + timeout
-        while any(target.pending for target in self._targets):
-            left = deadline - self._clock()
-            if left <= 0:
-                return False
-            self._await_pass(min(left, _STALLED_SECONDS))
-            if self._stalled:
-                time.sleep(min(left, _STALLED_SECONDS))  # the writer has no need to be woken more often than it tries
-        return True
+        return self._await([(target, target.position) for target in self._targets], timeout)
 
     def close(self, timeout: float) -> None:
-        """Write what waits, at most `timeout` seconds, end the writer and close the targets. Not to be put to again."""
+        """Write what waits, at most `timeout` seconds, end the writer and close the targets. Idempotent."""
+        if self._wake_write < 0:
+            return
         self._close_by = self._clock() + timeout
         self._wake(urgently=True)
         self._writer.join(timeout + 1.0)
@@ -123,31 +113,44 @@ class Sink:
 
     def _write_now(self) -> None:
         """See that what was put is written before this returns, by this thread or by the writer."""
-        awaited = False
-        for target in self._targets:
-            if target.pending and not target.stalled and not target.drained_by_me():
-                by_me = self._line_mode or not target.outlet.waits
-                written = by_me and target.drain(PATIENCE)
-                awaited = awaited or not (written or target.stalled)
+        awaited = [
+            (target, target.position)
+            for target in self._targets
+            if target.pending and not self._written_by_me(target) and not target.failing
+        ]
         with self._lock:
             settled = not any(target.pending for target in self._targets)
             if settled:
                 self._unwritten = 0
-        if awaited and self._clock() >= self._wait_from and threading.current_thread() is not self._writer:
-            if not self._await_pass(PATIENCE):
-                self._wait_from = self._clock() + SLOW_SECONDS
-        elif awaited or not (settled or self._stalled):
+        if awaited and threading.current_thread() is not self._writer and self._patience.may_wait():
+            began = self._clock()
+            in_time = self._await(awaited, PATIENCE)
+            self._patience.waited(self._clock() - began, in_vain=not in_time)
+        elif not settled and not self._stalled:
             self._wake(urgently=True)
 
-    def _await_pass(self, timeout: float) -> bool:
-        """Wait until the writer has ended a pass over the targets that begins after now. Whether it has."""
-        # A bare lock, not an Event: a signal handler that logs while this waits must not meet a lock it holds.
-        waiter = threading.Lock()
-        waiter.acquire()
-        with self._lock:
-            self._waiters.append(waiter)
-        self._wake(urgently=True)
-        return waiter.acquire(timeout=timeout)
+    def _written_by_me(self, target: Target) -> bool:
+        if target.stalled or (target.outlet.waits and not self._line_mode):
+            return False
+        return target.drain(PATIENCE)
+
+    def _await(self, awaited: Sequence[tuple[Target, int]], timeout: float) -> bool:
+        """Wait until the targets have reached these positions. Whether they have."""
+        deadline = self._clock() + timeout
+        waking = True
+        while not all(target.reached(position) for target, position in awaited):
+            # A bare lock, not an Event: a signal handler that logs while this waits must not meet a lock it holds.
+            waiter = threading.Lock()
+            waiter.acquire()
+            with self._lock:
+                self._waiters.append(waiter)
+            if waking or not self._stalled:  # a writer that waits for a stalled target is not helped by being woken
+                self._wake(urgently=True)
+            waking = False
+            left = deadline - self._clock()
+            if left <= 0 or not waiter.acquire(timeout=left):
+                return all(target.reached(position) for target, position in awaited)
+        return True
 
     def _wake(self, *, urgently: bool) -> None:
         self._urgent = self._urgent or urgently
@@ -186,7 +189,7 @@ class Sink:
 
     def _pause_stalled(self, stalled: Sequence[Target]) -> None:
         """Wait until a stalled stream takes something; at most until it is time for the other targets."""
-        streams = [target.outlet.fileno() for target in stalled if target.retry_at is None]
+        streams = [target.outlet.fileno() for target in stalled if not target.failing]
         self._poll(_STALLED_SECONDS, [fd for fd in streams if fd is not None])
 
     def _poll(self, timeout: float | None, writable: Sequence[int] = ()) -> None:

@@ -80,8 +80,6 @@ class Target:
         """The last drain left something behind; the writer will try again by itself."""
         self.gone = False
         """It will never take a line again."""
-        self.retry_at: float | None = None
-        """When to try a failing target again, on `clock`; None when it may be tried at any time."""
         self._lock = lock
         self._notice = notice
         self._present = present
@@ -89,14 +87,15 @@ class Target:
         self._clock = clock
         self._lines: deque[bytes] = deque()
         self._rest = b""  # taken from the queue and not yet taken by the outlet
-        self._bytes_put = 0  # written by those who put, under the lock
-        self._bytes_taken = 0  # written by the one who drains
+        self._retry_at: float | None = None
+        self._put = self._bytes_put = 0  # written by those who put, under the lock
+        self._taken = self._done = self._bytes_taken = 0  # written by the one who drains
         self._refused = 0
         self._lost = 0
         self._told = 0
         self._complained = False
-        self._claim = threading.Lock()
-        self._owner = 0
+        self._claim = threading.RLock()
+        self._draining = False
 
     @property
     def dropped(self) -> int:
@@ -104,9 +103,23 @@ class Target:
         return self._refused + self._lost
 
     @property
+    def failing(self) -> bool:
+        """The last attempt ended with an error, as on a full disk; it is tried again after `RETRY_SECONDS`."""
+        return self._retry_at is not None
+
+    @property
+    def position(self) -> int:
+        """How many lines were put so far; see `reached`."""
+        return self._put
+
+    def reached(self, position: int) -> bool:
+        """Whether every line up to this position was written, or is lost."""
+        return self._done >= position
+
+    @property
     def pending(self) -> bool:
         """Whether something waits to be written, or is being written."""
-        return bool(self._lines or self._rest or self._claim.locked())
+        return bool(self._lines or self._rest or self._draining)
 
     def put(self, line: bytes) -> None:
         """Append a line, or count it as dropped when the queue is full. Never waits. The lock is held."""
@@ -114,25 +127,24 @@ class Target:
         if self.gone or len(self._lines) >= lines or self._bytes_put - self._bytes_taken >= size:
             self._refused += 1
             return
-        self._lines.append(line)
-        self._bytes_put += len(line)
-
-    def drained_by_me(self) -> bool:
-        """Whether the calling thread is draining: it was interrupted, and what is put now is taken when it resumes."""
-        return self._owner == threading.get_ident()
+        self._append(line)
 
     def drain(self, patience: float = 0.0) -> bool:
-        """Write what the outlet takes now. True when nothing is left.
+        """Write what the outlet takes now. True when nothing is left, or when this interrupts its own thread's drain.
 
         Args:
             patience: Seconds to wait for another thread that is draining; False when it is still at it then.
         """
         while self._claim.acquire(timeout=patience):
-            self._owner = threading.get_ident()
             try:
-                self.stalled = not self._write_pending()
+                if self._draining:  # a signal handler or finalizer: what it put is taken when the drain goes on
+                    return True
+                self._draining = True
+                try:
+                    self.stalled = not self._write_pending()
+                finally:
+                    self._draining = False
             finally:
-                self._owner = 0
                 self._claim.release()
             if self.stalled:
                 return False
@@ -149,8 +161,13 @@ class Target:
         self.outlet.close()
         return left
 
+    def _append(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._put += 1
+        self._bytes_put += len(line)
+
     def _write_pending(self) -> bool:
-        if self.retry_at is not None and self._clock() < self.retry_at:
+        if self._retry_at is not None and self._clock() < self._retry_at:
             return False
         while self._rest or self._take():
             try:
@@ -159,8 +176,10 @@ class Target:
                 return False
             except OSError as error:
                 return self._failed(error)
-            self.retry_at = None
+            self._retry_at = None
             self._rest = self._rest[written:]
+            if not self._rest:
+                self._done = self._taken
             self._tell_of_dropped()
         return True
 
@@ -170,6 +189,7 @@ class Target:
         taken: list[bytes] = []
         while self._lines and (not taken or size + len(self._lines[0]) <= limit):
             line = self._lines.popleft()
+            self._taken += 1
             self._bytes_taken += len(line)
             shown = self._present(line) if self._present else line
             size += len(shown)
@@ -184,8 +204,7 @@ class Target:
             line = self._notice(untold, self.outlet.name)
             with self._lock:
                 self._told += untold
-                self._lines.append(line)
-                self._bytes_put += len(line)
+                self._append(line)
 
     def _failed(self, error: OSError) -> bool:
         self.gone = error.errno in _GONE
@@ -196,13 +215,14 @@ class Target:
             with self._lock:
                 self._discard()
             return True
-        self.retry_at = self._clock() + RETRY_SECONDS
+        self._retry_at = self._clock() + RETRY_SECONDS
         return False
 
     def _discard(self) -> None:
         self._lost += len(self._lines) + self._rest.count(b"\n")
         self._lines.clear()
         self._rest = b""
+        self._taken = self._done = self._put
         self._bytes_taken = self._bytes_put
 
 
