@@ -355,6 +355,19 @@ async def test_a_service_that_is_cancelled_cuts_what_is_in_flight(server, connec
     assert server.in_flight == 0
 
 
+async def test_a_service_with_a_time_limit_cuts_by_itself(server, connect, gate):
+    control = FakeControl()
+    running = asyncio.create_task(server.as_service(stop_timeout=0).run(control))
+    await control.serving.wait()
+    client = await connect()
+    await client.send("/gate")
+    await gate.entered.wait()
+    control.stopping.set()
+    assert (await client.reply()).status == 503
+    await running
+    assert server.stopped == Stopped(finished=0, cut=1)
+
+
 class Balanced:
     """Clients that keep their connections and open the next one to whichever server still listens."""
 

@@ -148,17 +148,29 @@ async def test_an_answer_that_nobody_looks_at_is_never_completed(router, start, 
 
 
 @pytest.mark.usefixtures("any_server")
-async def test_a_client_that_reads_slowly_is_waited_for(router, start, connect):
+async def test_a_client_that_reads_slowly_is_waited_for_not_buffered_for(server, router, start, connect):
+    handled = []
+
     async def read(request):
-        return {"a": "a" * 1_000_000}
+        handled.append(request)
+        return {"a": "a" * 60_000}
 
     router.get("/", read)
     await start()
     client = await connect()
-    for _ in range(20):
+    client.writer.transport.pause_reading()
+    for _ in range(400):
         await client.send("/")
-    replies = [await client.reply() for _ in range(20)]
-    assert {len(reply.body) for reply in replies} == {1_000_008}
+    [connection] = server._acceptor.connections
+    async with asyncio.timeout(10):
+        while not connection.writing_paused:
+            await asyncio.sleep(0)
+    for _ in range(5000):
+        await asyncio.sleep(0)
+    assert len(handled) < 400
+    client.writer.transport.resume_reading()
+    replies = [await client.reply() for _ in range(400)]
+    assert {len(reply.body) for reply in replies} == {60_008}
 
 
 async def test_get_answers_head_without_a_body(router, start, connect):
