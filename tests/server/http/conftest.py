@@ -12,16 +12,14 @@ from typing import Any
 
 import pytest
 import uvloop
+from aiohttp import web
 
 from eggycore import log
 from eggycore.log.settings import LogSettings
 from eggycore.metrics import Registry
 from eggycore.server.http import HTTPServer
 from eggycore.web.routes import Router
-
-LIMIT = 10.0
-"""Seconds after which a test that waits is broken."""
-
+from tests.server.http.driving import LONG, Gate
 
 uvloop.new_event_loop().close()  # libuv makes a pipe for the signals of the process with its first loop, and keeps it
 
@@ -64,7 +62,7 @@ class Client:
         await self.writer.drain()
 
     async def reply(self, head: bool = False) -> Reply:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(LONG):
             status, headers = await self._head()
             if head or status in (204, 304):
                 return Reply(status, headers, b"")
@@ -80,7 +78,7 @@ class Client:
     async def begin(self, path: str) -> tuple[int, dict[str, str]]:
         """Send a request and read no more than the head of its answer."""
         await self.send(path)
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(LONG):
             return await self._head()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -91,7 +89,7 @@ class Client:
 
     async def closed(self) -> bool:
         """Wait until the server closes the connection; whether it did so without sending anything more."""
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(LONG):
             return await self.reader.read() == b""
 
     async def close(self) -> None:
@@ -155,13 +153,13 @@ class Lines:
 
     def all(self, message: str | None = None) -> list[dict[str, Any]]:
         """The lines logged so far, or those of them with this message."""
-        log.flush(LIMIT)
+        log.flush(LONG)
         lines = [json.loads(line) for line in self._file.read_text().splitlines()]
         return [line for line in lines if message is None or line["message"] == message]
 
     async def wait(self, message: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait for that many lines with this message: an answer arrives before its line is written."""
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(LONG):
             while len(found := self.all(message)) < count:
                 await asyncio.sleep(0)
         return found
@@ -184,3 +182,40 @@ def count_of(metrics: Registry) -> Callable[..., dict[tuple[str, ...], int]]:
         return {sample.labels: sample.buckets[-1][1] for sample in family.samples}
 
     return count_of
+
+
+@pytest.fixture
+def hello(router):
+    async def hello(request):
+        return {"hello": "world"}
+
+    router.get("/", hello)
+
+
+@pytest.fixture
+async def gate(router):
+    gate = Gate()
+    router.get("/gate", gate)
+    yield gate
+    gate.leave.set()
+
+
+@pytest.fixture(params=["plain application", "with a middleware", "with a signal"])
+def any_server(request, server, router):
+    """The same behaviour is wanted on the fast way and on those of applications that somebody has added to."""
+    seen = []
+
+    @web.middleware
+    async def middleware(request, handler):
+        seen.append(request.path)
+        return await handler(request)
+
+    async def signal(request, response):
+        seen.append(request.path)
+
+    if request.param == "with a middleware":
+        server.app.middlewares.append(middleware)
+    if request.param == "with a signal":
+        server.app.on_response_prepare.append(signal)
+    yield server
+    assert bool(seen) == (request.param != "plain application")
