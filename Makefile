@@ -3,6 +3,7 @@
 
 VENV       := .venv
 BENCH_VENV := .venv-bench
+RIVALS_VENV := .venv-rivals
 BIN        := $(VENV)/bin
 DISTS      := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml sample_app/pyproject.toml))
 PROJECTS   := pyproject.toml $(addsuffix /pyproject.toml,$(DISTS))
@@ -52,7 +53,7 @@ lint: setup
 tools: setup
 	@$(call need_promtool)
 
-bench: setup $(BENCH_VENV)/.installed
+bench: setup $(BENCH_VENV)/.installed $(RIVALS_VENV)/.installed
 	@$(call need,wrk,wrk,wrk)
 	$(BENCH_VENV)/bin/python -m benchmarks.run_all
 
@@ -60,11 +61,19 @@ $(BENCH_VENV)/.created:
 	@$(call make_venv,$(BENCH_VENV))
 	@touch $@
 
-$(BENCH_VENV)/.installed: $(BENCH_VENV)/.created benchmarks/requirements.txt constraints.txt $(PROJECTS)
-	@echo 'Installing what eggycore is measured against into $(BENCH_VENV)'
+$(BENCH_VENV)/.installed: $(BENCH_VENV)/.created constraints.txt $(PROJECTS)
+	@echo 'Installing eggycore without its development tools into $(BENCH_VENV)'
 	@$(BENCH_VENV)/bin/python $(PIP) install -c constraints.txt hatchling editables
-	@$(BENCH_VENV)/bin/python $(PIP) install -c constraints.txt --no-build-isolation \
-	    -r benchmarks/requirements.txt -e '.[grpc]' $(addprefix -e ./,$(DISTS))
+	@$(BENCH_VENV)/bin/python $(PIP) install -c constraints.txt --no-build-isolation -e '.[grpc]' $(addprefix -e ./,$(DISTS))
+	@touch $@
+
+$(RIVALS_VENV)/.created:
+	@$(call make_venv,$(RIVALS_VENV))
+	@touch $@
+
+$(RIVALS_VENV)/.installed: $(RIVALS_VENV)/.created benchmarks/requirements.txt
+	@echo 'Installing what eggycore is measured against into $(RIVALS_VENV)'
+	@$(RIVALS_VENV)/bin/python $(PIP) install -r benchmarks/requirements.txt
 	@touch $@
 
 docs: setup
@@ -75,7 +84,7 @@ build: setup
 	@for project in . $(wildcard plugins/*); do python -m build --wheel --no-isolation --outdir dist $$project || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(RIVALS_VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # $(call make_venv,FOLDER): a virtual environment of the first python that is new enough.
