@@ -70,6 +70,7 @@ class Launcher:
         resources: Resources | None = None,
         health: Health | None = None,
         timeline: Timeline | None = None,
+        draining: asyncio.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
@@ -96,7 +97,7 @@ class Launcher:
         self._health_task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         """Set at READY: every service has started and every critical readiness check has passed once."""
-        self.draining = asyncio.Event()
+        self.draining = draining or asyncio.Event()
         """Set when the process begins to drain."""
         self.tally: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Requests that were in flight when stopping began: how many finished, how many were cut."""
@@ -185,8 +186,7 @@ class Launcher:
     async def holding(self) -> AsyncIterator[None]:
         """Open every initializer of the plan, run nothing, and close them again: for commands."""
         try:
-            for initializer in (self._plan or Plan()).initializers:
-                await self._open(initializer)
+            await self._unless_stopped(self._open_all(self._plan or Plan()))
             yield
         finally:
             self.request_stop("done")
@@ -194,8 +194,7 @@ class Launcher:
 
     async def _rise(self, plan: Plan) -> None:
         await self._start_stage(plan, "probe")
-        for initializer in plan.initializers:
-            await self._open(initializer)
+        await self._open_all(plan)
         for planned in plan.checks:
             self._health.add(planned.value, str(planned.origin))
         self._health_task = asyncio.create_task(self._health.run(self._health_stop), name="eggycore health")
@@ -239,6 +238,10 @@ class Launcher:
         self.request_stop(type(error).__name__, code=EXIT_FAILED)
 
     # --- up
+
+    async def _open_all(self, plan: Plan) -> None:
+        for initializer in plan.initializers:
+            await self._open(initializer)
 
     async def _open(self, planned: Planned[Initializer[Any]]) -> None:
         self._step = f"opening {planned.name}"

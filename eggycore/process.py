@@ -40,8 +40,8 @@ class Process:
     """Owns the process's signal handlers while it is entered. Main thread only.
 
     The first SIGTERM or SIGINT asks for a stop, the second forces the exit. SIGUSR1 writes the stacks of all tasks
-    and threads to the log. SIGHUP asks for a reload. Python-level handlers are used, not the loop's, so that the second
-    signal and SIGUSR1 work while a handler blocks the loop.
+    and threads to the log. SIGHUP asks for a reload. Python-level handlers are used, not the loop's, so that the
+    second signal and SIGUSR1 work while a handler blocks the loop. An exception that ends a thread goes to the log.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class Process:
         self._target: Stoppable | None = None
         self._stops = 0
         self._last_resort: threading.Timer | None = None
+        self._excepthook = threading.excepthook
 
     def __enter__(self) -> Process:
         handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
@@ -60,12 +61,14 @@ class Process:
             handlers |= {signal.SIGUSR1: self._on_stacks, signal.SIGHUP: self._on_reload}
         for number, handler in handlers.items():
             self._before[number] = signal.signal(number, handler)
+        self._excepthook, threading.excepthook = threading.excepthook, _log_dead_thread
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._last_resort is not None:
             self._last_resort.cancel()
             self._last_resort.join()
+        threading.excepthook = self._excepthook
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned is what it takes
 
@@ -121,6 +124,11 @@ class Process:
         log.error("forced exit: what is still running is cut off", reason=why, stacks=all_stacks(self._loop))
         log.flush(FLUSH_TIMEOUT)
         os._exit(EXIT_FAILED)
+
+
+def _log_dead_thread(end: threading.ExceptHookArgs) -> None:
+    if end.exc_type is not SystemExit:
+        log.error("a thread died", thread=end.thread.name if end.thread else None, exc=end.exc_value)
 
 
 def _aside(work: Callable[..., None], *args: object) -> None:

@@ -101,6 +101,8 @@ class Runtime:
         self.plugins = Plugins(
             selection, app=app, objects=objects, discover=discover, environ=environ, folder=self.folder
         )
+        self.draining = asyncio.Event()
+        """Set when the process begins to drain: streams should end soon."""
         self._listeners = Listeners(resources=self.resources, metrics=self.metrics, health=self.health)
         self._environ = environ
         self._overrides = dict(overrides or {})
@@ -108,6 +110,7 @@ class Runtime:
         self._declared: tuple[Declared, ...] = ()
         self._config: Configuration | None = None
         self._reloader: Reloader | None = None
+        self._stop_early: tuple[str, int] | None = None
         self._is_logging = False
         self._reloads: set[asyncio.Task[None]] = set()
         self._plan: Plan | None = None
@@ -150,11 +153,6 @@ class Runtime:
     def addresses(self) -> Mapping[str, Address]:
         """Host and port of every server that listens now: "http", "grpc", "HEALTH_CHECK_PORT", ..."""
         return self._listeners.addresses
-
-    @property
-    def draining(self) -> asyncio.Event:
-        """Set when the process begins to drain: streams should end soon."""
-        return self.launcher.draining
 
     @property
     def launcher(self) -> Launcher:
@@ -312,8 +310,11 @@ class Runtime:
             resources=self.resources,
             health=self.health,
             timeline=self.timeline,
+            draining=self.draining,
         )
         launcher.tally = self._listeners.tally
+        if self._stop_early is not None:
+            launcher.request_stop(self._stop_early[0], code=self._stop_early[1])
         return launcher
 
     # --- the life of the process
@@ -384,7 +385,10 @@ class Runtime:
 
     def request_stop(self, reason: str = "requested", *, code: int = 0) -> None:
         """Ask for a clean stop. Idempotent; legal before the start. On the event loop."""
-        self.launcher.request_stop(reason, code=code)
+        if self._launcher is None:
+            self._stop_early = self._stop_early or (reason, code)
+        else:
+            self._launcher.request_stop(reason, code=code)
 
     def _fatal(self, message: str) -> None:
         self.request_stop(f"fatal: {message}", code=EXIT_FAILED)

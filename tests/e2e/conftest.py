@@ -70,6 +70,8 @@ class Instance:
         return self.process.stdout
 
     def _take(self, raw: bytes) -> Line:
+        if not raw.endswith(b"\n"):
+            return {}  # it was killed while it wrote this line
         line: Line = json.loads(raw)
         self.lines.append(line)
         if line.get("message") == "listening":

@@ -134,4 +134,6 @@ async def test_a_thread_left_behind_does_not_hold_up_the_exit(start: Start):
     await instance.until("ready")
     instance.signal(signal.SIGTERM)
     assert await instance.ended() == 0
+    (dead,) = instance.said("a thread died")
+    assert (dead["thread"], dead["exception"]["type"]) == ("dying", "ZeroDivisionError")
     assert await instance.stderr() == "eggycore: exit without threads that do not end: left behind\n"

@@ -443,6 +443,23 @@ async def test_one_summary_line_says_how_it_ended():
     assert summary == {"reason": "SIGTERM", "finished": 7, "cut": 2}
 
 
+async def test_holding_opens_everything_runs_nothing_and_gives_up_in_time():
+    world = World(startup=0.05)
+    world.initializer("database")
+    world.service("tick")
+    async with world.launcher.holding():
+        assert world.events == ["open database"]
+    assert world.events == ["open database", "close database"]
+
+    world = World(startup=0.05)
+    world.initializer("database")
+    world.initializer("queue", open=refused_times(10**9, world.opens("queue")))
+    with pytest.raises(StartTimeout):
+        async with world.launcher.holding():
+            pass
+    assert world.events == ["open database", "close database"]
+
+
 async def test_objects_in_the_style_of_the_go_library():
     events: list[str] = []
 

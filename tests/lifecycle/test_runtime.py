@@ -233,6 +233,21 @@ def test_the_configuration_is_not_there_before_it_is_read():
     )
 
 
+async def test_hooks_may_hold_the_drain_and_ask_for_a_stop_before_there_is_a_plan():
+    class Early:
+        draining: asyncio.Event
+
+        @hookimpl
+        def register_services(self, runtime: Runtime) -> None:
+            self.draining = runtime.draining
+            runtime.request_stop("not today")
+
+    app = Early()
+    runtime = Runtime(app=app, discover=False, environ={"HEALTH_CHECK_PORT": "0"})
+    assert await runtime.serve() == 0
+    assert app.draining.is_set()
+
+
 async def test_opened_holds_resources_and_runs_nothing():
     runtime = Runtime(app=Greeter(), discover=False, environ={"BUSINESS_HTTP_PORT": "0"})
     async with runtime.opened():
