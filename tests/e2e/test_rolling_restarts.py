@@ -101,6 +101,16 @@ async def grpc_client(target: str, over: asyncio.Event, tally: Tally) -> None:
         await asyncio.gather(loop(call_unary), loop(call_unary), loop(call_stream))
 
 
+async def routed_grpc_client(pick: Callable[[], tuple[str, int]], over: asyncio.Event, tally: Tally) -> None:
+    """One channel at a time, to the server that `pick` names; a unary call, then a stream, and so on."""
+    while not over.is_set():
+        address = pick()
+        async with grpc.aio.insecure_channel(f"{address[0]}:{address[1]}") as channel:
+            while not over.is_set() and pick() == address:
+                await call_unary(channel, tally)
+                await call_stream(channel, tally)
+
+
 class Fleet:
     """Two instances of the busy app, replaced one by one."""
 
@@ -149,9 +159,9 @@ async def test_clients_that_route_by_readyz_lose_no_request(start: Start):
     routed: list[Any] = [await fleet.grow(), await fleet.grow()]
     turn = itertools.count()
 
-    def client() -> Callable[[], tuple[str, int]]:
+    def client(kind: str) -> Callable[[], tuple[str, int]]:
         number = next(turn)
-        return lambda: routed[number % len(routed)].addresses["http"]
+        return lambda: routed[number % len(routed)].addresses[kind]
 
     async def route() -> None:
         while not over.is_set():
@@ -167,12 +177,16 @@ async def test_clients_that_route_by_readyz_lose_no_request(start: Start):
     async with asyncio.TaskGroup() as group:
         group.create_task(route())
         for _ in range(HTTP_CLIENTS):
-            group.create_task(keep_alive_client(client(), over, tally))
+            group.create_task(keep_alive_client(client("http"), over, tally))
+        for _ in range(GRPC_CHANNELS):
+            group.create_task(routed_grpc_client(client("grpc"), over, tally))
         for _ in range(RESTARTS):
             await fleet.restart_oldest()
         over.set()
     assert tally.failed == []
     assert tally.done["http"] > 1000
+    assert tally.done["unary"] > 100
+    assert tally.done["stream"] > 100
 
 
 class Balancer:
