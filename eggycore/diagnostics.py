@@ -11,7 +11,17 @@ from functools import singledispatch
 
 from eggycore.errors import ConfigError, ConfigProblem, EggycoreError
 
-__all__ = ["Diagnosis", "capitalized", "diagnose", "did_you_mean", "explain", "raised_at", "render", "summary"]
+__all__ = [
+    "Diagnosis",
+    "capitalized",
+    "diagnose",
+    "did_you_mean",
+    "explain",
+    "nearest",
+    "raised_at",
+    "render",
+    "summary",
+]
 
 _OWN = f"{os.path.dirname(__file__)}{os.sep}"  # noqa: PTH120 -- pathlib would be one more import for every start
 _STANDARD_LIBRARY = f"{os.path.dirname(os.__file__)}{os.sep}"  # noqa: PTH120
@@ -123,5 +133,10 @@ def _numbered(number: int, part: Diagnosis) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The text " Did you mean 'x'?" with a leading space, or "" when nothing is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, known)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like this one, or "" when nothing is near."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")

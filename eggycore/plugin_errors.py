@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from eggycore.diagnostics import Diagnosis, capitalized, diagnose, did_you_mean, raised_at, summary
+from eggycore.diagnostics import Diagnosis, capitalized, diagnose, did_you_mean, nearest, raised_at, summary
 from eggycore.errors import EggycoreError, UsageError
 from eggycore.types import Origin
 
@@ -60,8 +60,17 @@ class PluginProblem(UsageError):
 
     @property
     def way_out(self) -> str:
-        """The end of a sentence: how to go on without the plugin; an app cannot be left out."""
-        return f", or start without it: -x {self.plugin}" if self.origin.kind == "plugin" else ""
+        """The end of a sentence: how to go on without the plugin; an app cannot be left out.
+
+        A command or an option that ends a message has no full stop, so that it can be copied.
+        """
+        return f", or start without it: -x {self.plugin}" if self.origin.kind == "plugin" else "."
+
+    def try_command(self, what: str, command: str) -> str:
+        """A sentence that ends in a command: what it does, after the way out when there is one."""
+        if self.origin.kind == "plugin":
+            return f"Start without it (-x {self.plugin}), or {what}: {command}"
+        return f"{capitalized(what)}: {command}"
 
 
 @dataclass(eq=False)
@@ -76,8 +85,15 @@ def _(error: PluginImportFailed) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} cannot be imported.",
         cause=_with_place(error.cause),
-        action=f"{error.repair}{error.way_out}.",
+        action=_missing_module(error) or f"{error.repair}{error.way_out}",
     )
+
+
+def _missing_module(error: PluginImportFailed) -> str:
+    """What to do about a module that the app imports and that is not there."""
+    if error.origin.kind != "app" or not isinstance(error.cause, ModuleNotFoundError) or not error.cause.name:
+        return ""
+    return f"Install what has the module {error.cause.name!r}, or correct the import."
 
 
 @dataclass(eq=False)
@@ -98,7 +114,7 @@ def _(error: IncompatiblePlugin) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} does not work with this eggycore.",
         cause=f"It requires {error.requirement}, and eggycore {error.have} is running.",
-        action=f"Install versions that fit: pip install --upgrade eggycore {error.dist}{error.way_out}.",
+        action=error.try_command("install versions that fit", f"pip install --upgrade eggycore {error.dist}"),
     )
 
 
@@ -114,7 +130,7 @@ def _(error: DuplicatePlugin) -> Diagnosis:
     return Diagnosis(
         description=f"Plugin {error.plugin} is advertised by {len(error.dists)} distributions: {_listed(error.dists)}.",
         cause="Nothing says which of them is meant, so none was loaded.",
-        action=f"Uninstall all but one, for example: pip uninstall {error.dists[-1].split()[0]}{error.way_out}.",
+        action=error.try_command("uninstall all but one, for example", f"pip uninstall {error.dists[-1].split()[0]}"),
     )
 
 
@@ -129,11 +145,11 @@ class UnknownHooks(PluginProblem):
 @diagnose.register
 def _(error: UnknownHooks) -> Diagnosis:
     counted = "an unknown hook" if len(error.names) == 1 else f"{len(error.names)} unknown hooks"
-    guesses = "".join(f" For {name}:{guess}" for name in error.names if (guess := did_you_mean(name, error.known)))
+    names = ", ".join(_with_guess(name, error.known) for name in error.names)
     return Diagnosis(
-        description=f"{error.who} implements {counted}: {', '.join(error.names)}.{guesses}",
+        description=f"{error.who} implements {counted}: {names}.",
         cause=f"The hooks are {', '.join(error.known)}.",
-        action=f"Correct the names, or upgrade eggycore if it is too old for them{error.way_out}.",
+        action=f"Correct the names, or upgrade eggycore if it is too old for them{error.way_out}",
     )
 
 
@@ -158,7 +174,7 @@ def _(error: WrongHookArguments) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} implements {error.hook} with the wrong argument{plural} {_listed(error.wrong)}.",
         cause=f"The hook is {error.hook}({', '.join(error.signature)}).",
-        action=f"Rename the argument{plural} or leave {'them' if plural else 'it'} out{error.way_out}.",
+        action=f"Rename the argument{plural} or leave {'them' if plural else 'it'} out{error.way_out}",
     )
 
 
@@ -174,7 +190,7 @@ def _(error: AsyncHook) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} implements {error.hook} as an async function.",
         cause="Hooks declare and the runtime awaits; config_changed is the only hook that may be async.",
-        action=f"Make it a plain function and await in Initializer.open or Service.run{error.way_out}.",
+        action=f"Make it a plain function and await in Initializer.open or Service.run{error.way_out}",
     )
 
 
@@ -191,7 +207,7 @@ def _(error: OptionsOnHook) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} implements {error.hook} with {_listed(error.options)}.",
         cause="Hooks are called plugin by plugin in the given order, so that an error is blamed on the right one.",
-        action=f"Use a bare @hookimpl, and `requires` where order matters{error.way_out}.",
+        action=f"Use a bare @hookimpl, and `requires` where order matters{error.way_out}",
     )
 
 
@@ -208,7 +224,7 @@ def _(error: SharedHook) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} implements {error.hook} with a function that {error.first} registered before.",
         cause="It would be called twice.",
-        action=f"Import modules, not functions marked with @hookimpl{error.way_out}.",
+        action=f"Import modules, not functions marked with @hookimpl{error.way_out}",
     )
 
 
@@ -224,7 +240,7 @@ def _(error: UnmarkedHook) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} has a function {error.hook} without @hookimpl.",
         cause="It is named like a hook and would never be called.",
-        action=f"Write @hookimpl above it, or give it another name{error.way_out}.",
+        action=f"Write @hookimpl above it, or give it another name{error.way_out}",
     )
 
 
@@ -242,7 +258,7 @@ def _(error: HookFailed) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} failed in {error.hook}.",
         cause=_with_place(error.cause),
-        action=action or f"{error.repair}{error.way_out}.",
+        action=action or f"{error.repair}{error.way_out}",
     )
 
 
@@ -260,7 +276,7 @@ def _(error: WrongResult) -> Diagnosis:
     return Diagnosis(
         description=f"{error.who} returned a value of type {error.got} from {error.hook}.",
         cause=f"{error.hook} may return {error.expected}.",
-        action=f"{error.repair}{error.way_out}.",
+        action=f"{error.repair}{error.way_out}",
     )
 
 
@@ -284,11 +300,11 @@ def _(error: UnknownPlugin) -> Diagnosis:
     have = f"Installed: {', '.join(error.installed)}." if error.installed else "No plugin is installed."
     could_be_a_dist = re.fullmatch(r"[a-z0-9][a-z0-9._-]*", error.name, re.IGNORECASE)
     wanted = error.source != "-x" and could_be_a_dist
-    install = f", or install it: pip install eggycore-{error.name}" if wanted else ""
+    install = f", or install it: pip install eggycore-{error.name}" if wanted else "."
     return Diagnosis(
         description=f"Plugin {error.name!r} is not installed.{did_you_mean(error.name, error.installed)}",
         cause=f"{error.source} names it. {have}",
-        action=f"Correct the name{install}.",
+        action=f"Correct the name{install}",
     )
 
 
@@ -311,6 +327,11 @@ def _with_place(error: BaseException) -> str:
     place = raised_at(error)
     text = summary(error).rstrip(".")
     return f"{text} ({place})." if place else f"{text}."
+
+
+def _with_guess(name: str, known: tuple[str, ...]) -> str:
+    near = nearest(name, known)
+    return f"{name} (did you mean {near!r}?)" if near else name
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -166,8 +166,9 @@ class NoApp(UsageError):
 def _(error: NoApp) -> Diagnosis:
     return Diagnosis(
         description="No app is named.",
-        cause=f"{error.folder}/pyproject.toml has no [tool.eggycore] app, and no installed distribution offers one.",
-        action='Name the module with your hooks: eggycore run MODULE, or [tool.eggycore] app = "MODULE".',
+        cause=f"There is no [tool.eggycore] app in {error.folder}/pyproject.toml,"
+        " and no installed distribution offers one.",
+        action='Name the module with your hooks: [tool.eggycore] app = "MODULE" in that file, or eggycore run MODULE',
     )
 
 
@@ -184,7 +185,7 @@ def _(error: SeveralApps) -> Diagnosis:
     return Diagnosis(
         description="No app is named, and several are installed.",
         cause=f"Installed: {', '.join(error.apps)}.",
-        action=f"Say which one, for example: eggycore run {error.first}.",
+        action=f"Say which one, for example: eggycore run {error.first}",
     )
 
 

@@ -31,7 +31,7 @@ def _(error: BrokenCommand) -> Diagnosis:
         return Diagnosis(
             description=f"The command {error.name!r} is offered by {' and '.join(error.dists)}.",
             cause="Nothing says which of them is meant.",
-            action=f"Uninstall all but one, for example: pip uninstall {error.dists[-1].split()[0]}.",
+            action=f"Uninstall all but one, for example: pip uninstall {error.dists[-1].split()[0]}",
         )
     place = raised_at(error.cause)
     return Diagnosis(

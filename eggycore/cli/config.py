@@ -87,7 +87,8 @@ def example(options: RuntimeOptions) -> None:
         if not runtime.declared:
             raise
         # what is missing or wrong is what the file helps to set
-    click.echo(env_example(runtime.declared), nl=False)
+    app = runtime.plugins.app
+    click.echo(env_example(runtime.declared, known={"SERVICE_NAME": app.name} if app else {}), nl=False)
 
 
 def render_config(configuration: Configuration) -> str:

@@ -33,6 +33,8 @@ def command(ctx: click.Context, options: RuntimeOptions, as_json: bool, bundle: 
     """
     if bundle is not None and not bundle.name.endswith((".tar.gz", ".zip")):
         raise click.BadParameter("must end in .tar.gz or .zip.", ctx, param_hint="--bundle")
+    if bundle is not None and not bundle.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {bundle.parent}.", ctx, param_hint="--bundle")
     examination = Examination(options)
     rows = examination.rows()
     if as_json:

@@ -47,6 +47,8 @@ def _shown(value: object) -> str:
             return "nothing"
         case bool():
             return "yes" if value else "no"
+        case float():
+            return f"{value:g} s"
         case list():
             return " and ".join(map(str, value))
         case _:

@@ -37,7 +37,8 @@ def command(kind: str, port: int, timeout: float) -> None:
         with connection.getresponse() as response:
             body = response.read(4096).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        click.echo(f"{kind}: no answer from {connection.host}:{port}: {str(error) or type(error).__name__}", err=True)
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        click.echo(f"{kind}: no answer from {connection.host}:{port}: {why}", err=True)
         raise SystemExit(1) from None
     finally:
         connection.close()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from eggycore.cli.options import RuntimeOptions, run_options
+
+if TYPE_CHECKING:
+    from eggycore.runtime import Runtime
 
 __all__ = ["command"]
 
@@ -39,6 +43,10 @@ def command(ctx: click.Context, options: RuntimeOptions, dev: bool, timeline: bo
             code = runtime.run(on_ready=_start_collecting)
         except StopDuringSetup:  # nothing was opened yet, so this is a clean stop
             code = 0
+        except Exception as error:
+            if options.verbose or not _is_read_already(runtime):
+                raise
+            code = getattr(error, "exit_code", 1)
         finally:
             gc.enable()
             if timeline:
@@ -50,6 +58,22 @@ def _start_collecting() -> None:
     """What the start has made is not looked at any more; garbage is collected from here on."""
     gc.freeze()
     gc.enable()
+
+
+def _is_read_already(runtime: Runtime) -> bool:
+    """Whether the log told the reason right here: its lines are for people, and go where stderr goes."""
+    if all(span.phase != "plan" for span in runtime.timeline.spans):
+        return False  # it failed before there was a log
+    from eggycore.config import Config
+    from eggycore.log.levels import ERROR
+    from eggycore.log.options import StreamOutput
+    from eggycore.log.settings import LogSettings
+
+    core, outputs = runtime.config[Config], runtime.config[LogSettings].options().outputs
+    if core.log_format != "console" or core.log_level == "fatal":
+        return False
+    streams = {output.stream for output in outputs if isinstance(output, StreamOutput) and output.level <= ERROR}
+    return "stderr" in streams or ("stdout" in streams and os.path.sameopenfile(1, 2))
 
 
 @contextmanager

@@ -49,8 +49,9 @@ class UnknownVariable(UsageError):
 @diagnose.register
 def _(error: UnknownVariable) -> Diagnosis:
     return Diagnosis(
-        description=f"{error.key} is not a variable of eggycore, of the app or of a selected plugin.",
-        action=f"List the variables with 'eggycore config show'.{did_you_mean(error.key.upper(), error.known)}",
+        description=f"{error.key} is not a variable of eggycore, of the app or of a selected plugin."
+        f"{did_you_mean(error.key.upper(), error.known)}",
+        action="Correct the name, or list the variables: eggycore config show",
     )
 
 

@@ -24,7 +24,11 @@ class Config(Settings):
         'development'
     """
 
-    service_name: str = env("SERVICE_NAME", doc="Name of the service, in log lines, metrics and traces.")
+    service_name: str = env(
+        "SERVICE_NAME",
+        default_doc="required; by `eggycore run` the app's name",
+        doc="Name of the service, in log lines, metrics and traces.",
+    )
     environment: str = env(
         "ENVIRONMENT", default="development", doc="Where it runs: development, staging, production or a word of yours."
     )

@@ -80,7 +80,7 @@ def own(declared: Sequence[Declared]) -> tuple[dict[str, Owned], list[ConfigProb
 def _second_owner(key: str, first: str, second: str) -> ConfigProblem:
     return ConfigProblem(
         key=key,
-        reason=f"two owners: {first} and {second}",
+        reason=f"declared twice, by {first} and by {second}",
         action="Leave one of the two out, or have one of them rename its variable.",
     )
 

@@ -61,7 +61,8 @@ class Found:
 
     def origin_of(self, key: str) -> str:
         """The origin of the key's value: the file, and where the file was named, when there is one."""
-        return self.origin if self.file is None else f"{self.file} ({key}{FILE_SUFFIX} in {self.origin})"
+        where = "the environment" if self.origin == "environment" else self.origin
+        return self.origin if self.file is None else f"{self.file} ({key}{FILE_SUFFIX} in {where})"
 
 
 class Unreadable(Exception):

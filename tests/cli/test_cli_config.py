@@ -83,6 +83,7 @@ def test_check_reports_every_problem_with_exit_code_2(run: Run) -> None:
 def test_an_example_can_be_had_even_while_the_configuration_is_wrong(run: Run) -> None:
     result = run("config", "env-example", "--set", "BUSINESS_HTTP_PORT=eighty")
     assert result.exit_code == 0
+    assert "# SERVICE_NAME=eggyapp_greeting\n" in result.stdout
     assert "# GREETING=hello\n" in result.stdout
     assert SECRET not in result.stdout
 
@@ -122,7 +123,7 @@ def test_the_plan_is_shown_for_people_and_for_programs(run: Run, monkeypatch: py
         == """\
 Opened, in this order:
   words  (app eggyapp_greeting)
-    provides dict, requires nothing, timeout 30.0
+    provides dict, requires nothing, timeout 30 s
 
 Started, stage by stage:
   greeter  (app eggyapp_greeting)
@@ -130,7 +131,7 @@ Started, stage by stage:
 
 Checked:
   greeting  (app eggyapp_greeting)
-    kinds ready, critical yes, interval 5.0
+    kinds ready, critical yes, interval 5 s
 """
     )
 

@@ -55,7 +55,7 @@ def test_a_plugin_that_is_broken_is_red_and_what_depends_on_it_is_skipped(
     result = run("doctor", "--plugins", "importerror")
     assert result.exit_code == 1
     assert "RED      plugins" in result.stdout
-    assert "-> Repair or upgrade eggycore-importerror, or start without it: -x importerror.\n" in result.stdout
+    assert "-> Repair or upgrade eggycore-importerror, or start without it: -x importerror\n" in result.stdout
     assert result.stdout.endswith("skipped  opening               What comes before it is red.\n")
 
 
@@ -154,3 +154,9 @@ def test_a_bundle_of_another_kind_is_a_usage_error(run: Run, folder: Path) -> No
     assert result.exit_code == 2
     assert "must end in .tar.gz or .zip." in result.stderr
     assert not (folder / "doctor.rar").exists()
+
+
+def test_a_bundle_in_a_folder_that_is_not_there_is_a_usage_error_at_once(run: Run, folder: Path) -> None:
+    result = run("doctor", "--bundle", f"{folder}/missing/doctor.zip")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Invalid value for --bundle: there is no folder {folder}/missing." in result.stderr

@@ -130,7 +130,7 @@ def test_two_commands_of_one_name_are_shown_as_broken(run: Run, installed: Path)
         == """\
 eggycore: The command 'tool' is offered by one 1.0 and two 1.0.
   cause:  Nothing says which of them is meant.
-  action: Uninstall all but one, for example: pip uninstall two.
+  action: Uninstall all but one, for example: pip uninstall two
 """
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_states_tell_what_is_selected_and_what_is_broken(run: Run, fake: Fake) -
 def test_an_excluded_plugin_is_not_selected(run: Run, fake: Fake) -> None:
     fake("good")
     assert rows(run("plugins", "--json", "--plugins", "good", "-x", "good"))["good"]["state"] == "not selected"
+
+
+def test_the_list_for_people_says_how_long_each_plugin_took(run: Run, fake: Fake) -> None:
+    for name in ("good", "import-error"):
+        fake(name)
+    header, *lines = run("plugins", "--plugins", "good").stdout.splitlines()
+    assert header.split() == ["NAME", "DIST", "VERSION", "STATE", "TIME", "REASON"]
+    shown = {line.split()[0]: line for line in lines}
+    assert re.fullmatch(r"good +eggycore-good +1\.2\.0 +active +\d+\.\d ms", shown["good"])
+    assert re.fullmatch(r"importerror +eggycore-importerror +1\.0 +not selected", shown["importerror"])
 
 
 def test_an_unknown_name_is_a_broken_row(run: Run) -> None:

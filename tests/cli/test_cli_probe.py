@@ -68,7 +68,7 @@ def test_nobody_there_is_exit_code_1(run: Run) -> None:
         port = unused.getsockname()[1]
         result = run("probe", "--port", str(port))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"ready: no answer from 127.0.0.1:{port}: [Errno 111] Connection refused\n"
+    assert result.stderr == f"ready: no answer from 127.0.0.1:{port}: Connection refused\n"
 
 
 def test_a_process_that_does_not_answer_in_time_is_exit_code_1(run: Run) -> None:

@@ -78,6 +78,31 @@ def test_a_failed_start_is_told_without_a_traceback_and_ends_with_1(start: Start
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(("log_format", "told"), [("console", 1), ("json", 2)])
+def test_on_one_stream_people_read_the_reason_once_and_programs_leave_theirs_to_people(
+    folder: Path, log_format: str, told: int
+) -> None:
+    command = (sys.executable, "-m", "eggycore", "run", "--set", "GREETING_BROKEN=true", "--set", "GREETING_TOKEN=x")
+    both = subprocess.run(
+        (*command, "--set", f"LOG_FORMAT={log_format}"),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert both.returncode == 1
+    assert both.stdout.count("cannot greet with x") == told
+
+
+def test_where_the_log_goes_elsewhere_stderr_has_the_reason(start: Start) -> None:
+    process = start("--set", "GREETING_BROKEN=true", "--set", "GREETING_TOKEN=x", "--set", "LOG_FORMAT=console")
+    out, err = process.communicate(timeout=30)
+    assert "cannot greet with x" in out
+    assert err.startswith("eggycore: RuntimeError: cannot greet with x\n")
+
+
 def test_wrong_configuration_of_two_owners_is_one_report_with_exit_code_2(run: Run) -> None:
     result = run("run", "--set", "BUSINESS_GRPC_PORT=http", "--set", "GREETING_BROKEN=perhaps")
     assert result.exit_code == 2

@@ -112,7 +112,7 @@ def test_an_explanation_masks_the_secrets_that_lost_too(tmp_path: Path) -> None:
     explanation = load([Declared(Database, DB)], sources).explain("DATABASE_DSN")
     assert explanation.candidates == (
         Candidate(origin="--set", shown="******", chosen=True),
-        Candidate(origin="dsn (DATABASE_DSN_FILE in environment)", shown="******", chosen=False),
+        Candidate(origin="dsn (DATABASE_DSN_FILE in the environment)", shown="******", chosen=False),
         Candidate(origin=".env line 1", shown="******", chosen=False),
         Candidate(origin="default", shown="a SQLite file", chosen=False),
     )
@@ -122,8 +122,8 @@ def test_an_unknown_variable_is_not_explained() -> None:
     with pytest.raises(UnknownVariable) as caught:
         read().explain("database_dns")
     assert render(diagnose(caught.value)) == (
-        "database_dns is not a variable of eggycore, of the app or of a selected plugin.\n"
-        "  action: List the variables with 'eggycore config show'. Did you mean 'DATABASE_DSN'?"
+        "database_dns is not a variable of eggycore, of the app or of a selected plugin. Did you mean 'DATABASE_DSN'?\n"
+        "  action: Correct the name, or list the variables: eggycore config show"
     )
 
 

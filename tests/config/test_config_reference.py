@@ -58,6 +58,16 @@ def test_an_example_names_every_variable() -> None:
     )
 
 
+def test_a_required_variable_that_is_known_is_an_example_of_its_default() -> None:
+    example = env_example([SHOP], known={"SHOP_NAME": "corner shop"})
+    assert example.startswith(
+        "# plugin shop (shop-dist): Shop\n"
+        "\n"
+        "# Name over the door. (text; default: corner shop)\n"
+        "# SHOP_NAME='corner shop'\n"
+    )
+
+
 def test_an_example_with_its_defaults_switched_on_means_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(switched_on(env_example([SHOP]).replace("SHOP_NAME=", "SHOP_NAME=x")))

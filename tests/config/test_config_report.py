@@ -83,7 +83,7 @@ def test_a_variable_with_two_owners_is_reported_with_both() -> None:
     assert report({"DATABASE_DSN": "x"}, Declared(DatabaseSettings, DB), Declared(Rival, APP)) == (
         "The configuration has 1 problem.\n"
         "\n"
-        "1. DATABASE_DSN: two owners: plugin db (eggycore-db 0.1.0) and app shop.\n"
+        "1. DATABASE_DSN: declared twice, by plugin db (eggycore-db 0.1.0) and by app shop.\n"
         "     action: Leave one of the two out, or have one of them rename its variable."
     )
 

@@ -202,7 +202,7 @@ def test_a_value_is_read_from_the_file_that_its_variable_names(tmp_path: Path) -
     (tmp_path / "token").write_text("hunter2\n")
     configuration = read(Sources({"SHOP_TOKEN_FILE": "token"}, tmp_path))
     assert configuration[Shop].token.reveal() == "hunter2"
-    assert configuration.explain("SHOP_TOKEN").entry.origin == "token (SHOP_TOKEN_FILE in environment)"
+    assert configuration.explain("SHOP_TOKEN").entry.origin == "token (SHOP_TOKEN_FILE in the environment)"
 
 
 def test_a_file_works_for_every_variable_and_in_every_layer(tmp_path: Path) -> None:

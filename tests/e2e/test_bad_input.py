@@ -38,7 +38,7 @@ def test_an_unknown_plugin(apps: Path):
         2,
         "eggycore: Plugin 'chache' is not installed. Did you mean 'cache'?\n"
         "  cause:  --plugins names it. Installed: cache, db, k8s-watch, monitoring.\n"
-        "  action: Correct the name, or install it: pip install eggycore-chache.\n",
+        "  action: Correct the name, or install it: pip install eggycore-chache\n",
     )
 
 
@@ -67,7 +67,7 @@ def test_wrong_settings_of_the_core_and_of_a_plugin_come_in_one_report_without_s
         "     cause:  It was set in the environment, declared by eggycore.\n"
         "     action: Set it to one of debug, info, warn, error, fatal.\n"
         "\n"
-        "3. DATABASE_DSN: names a kind of database that is not known.\n"
+        "3. DATABASE_DSN: it names a kind of database that is not known.\n"
         "     cause:  It was set in the environment, declared by plugin db (eggycore-db 0.1.0).\n"
         "     action: This version speaks SQLite: sqlite:///eggycore.db.\n",
     )  # fmt: skip

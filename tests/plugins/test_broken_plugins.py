@@ -30,60 +30,60 @@ MESSAGES = {
     "import-error": """\
 Plugin importerror (eggycore-importerror 1.0) cannot be imported.
   cause:  ModuleNotFoundError: No module named 'a_driver_that_is_not_installed' ({file}, line 3).
-  action: Repair or upgrade eggycore-importerror, or start without it: -x importerror.""",
+  action: Repair or upgrade eggycore-importerror, or start without it: -x importerror""",
     "syntax-error": """\
 Plugin syntaxerror (eggycore-syntaxerror 1.0) cannot be imported.
   cause:  SyntaxError: expected ':' ({file}, line 3).
-  action: Repair or upgrade eggycore-syntaxerror, or start without it: -x syntaxerror.""",
+  action: Repair or upgrade eggycore-syntaxerror, or start without it: -x syntaxerror""",
     "exits": """\
 Plugin exits (eggycore-exits 1.0) cannot be imported.
   cause:  SystemExit: no licence ({file}, line 5).
-  action: Repair or upgrade eggycore-exits, or start without it: -x exits.""",
+  action: Repair or upgrade eggycore-exits, or start without it: -x exits""",
     "no-module": """\
 Plugin nomodule (eggycore-nomodule 1.0) cannot be imported.
   cause:  ModuleNotFoundError: No module named 'eggy_not_shipped'.
-  action: Repair or upgrade eggycore-nomodule, or start without it: -x nomodule.""",
+  action: Repair or upgrade eggycore-nomodule, or start without it: -x nomodule""",
     "wrong-argument": """\
 Plugin wrongargument (eggycore-wrongargument 1.0) implements init_infra with the wrong argument loop.
   cause:  The hook is init_infra(runtime).
-  action: Rename the argument or leave it out, or start without it: -x wrongargument.""",
+  action: Rename the argument or leave it out, or start without it: -x wrongargument""",
     "unknown-hook": f"""\
-Plugin unknownhook (eggycore-unknownhook 1.0) implements 2 unknown hooks: register_servces, serve_tea. \
-For register_servces: Did you mean 'register_services'?
+Plugin unknownhook (eggycore-unknownhook 1.0) implements 2 unknown hooks: \
+register_servces (did you mean 'register_services'?), serve_tea.
   cause:  The hooks are {HOOKS}.
-  action: Correct the names, or upgrade eggycore if it is too old for them, or start without it: -x unknownhook.""",
+  action: Correct the names, or upgrade eggycore if it is too old for them, or start without it: -x unknownhook""",
     "unmarked-hook": """\
 Plugin unmarkedhook (eggycore-unmarkedhook 1.0) has a function register_services without @hookimpl.
   cause:  It is named like a hook and would never be called.
-  action: Write @hookimpl above it, or give it another name, or start without it: -x unmarkedhook.""",
+  action: Write @hookimpl above it, or give it another name, or start without it: -x unmarkedhook""",
     "duplicate-name": """\
 Plugin twin is advertised by 2 distributions: eggycore-twin 1.0 and other-twin 2.0.
   cause:  Nothing says which of them is meant, so none was loaded.
-  action: Uninstall all but one, for example: pip uninstall other-twin, or start without it: -x twin.""",
+  action: Start without it (-x twin), or uninstall all but one, for example: pip uninstall other-twin""",
     "too-new": """\
 Plugin toonew (eggycore-toonew 3.0) does not work with this eggycore.
   cause:  It requires eggycore>=99, and eggycore {eggycore} is running.
-  action: Install versions that fit: pip install --upgrade eggycore eggycore-toonew, or start without it: -x toonew.""",
+  action: Start without it (-x toonew), or install versions that fit: pip install --upgrade eggycore eggycore-toonew""",
     "hook-raises": """\
 Plugin hookraises (eggycore-hookraises 1.0) failed in register_settings.
   cause:  ValueError: cannot read postgresql://app:***@db/app ({file}, line 8).
-  action: Repair or upgrade eggycore-hookraises, or start without it: -x hookraises.""",
+  action: Repair or upgrade eggycore-hookraises, or start without it: -x hookraises""",
     "wrong-type": """\
 Plugin wrongtype (eggycore-wrongtype 1.0) returned a value of type str from register_settings.
   cause:  register_settings may return a Settings class, several of them, or None.
-  action: Repair or upgrade eggycore-wrongtype, or start without it: -x wrongtype.""",
+  action: Repair or upgrade eggycore-wrongtype, or start without it: -x wrongtype""",
     "async-hook": """\
 Plugin asynchook (eggycore-asynchook 1.0) implements register_services as an async function.
   cause:  Hooks declare and the runtime awaits; config_changed is the only hook that may be async.
-  action: Make it a plain function and await in Initializer.open or Service.run, or start without it: -x asynchook.""",
+  action: Make it a plain function and await in Initializer.open or Service.run, or start without it: -x asynchook""",
     "ordered-hook": """\
 Plugin orderedhook (eggycore-orderedhook 1.0) implements register_services with tryfirst.
   cause:  Hooks are called plugin by plugin in the given order, so that an error is blamed on the right one.
-  action: Use a bare @hookimpl, and `requires` where order matters, or start without it: -x orderedhook.""",
+  action: Use a bare @hookimpl, and `requires` where order matters, or start without it: -x orderedhook""",
     "wrapper-hook": """\
 Plugin wrapperhook (eggycore-wrapperhook 1.0) implements register_services with wrapper and trylast.
   cause:  Hooks are called plugin by plugin in the given order, so that an error is blamed on the right one.
-  action: Use a bare @hookimpl, and `requires` where order matters, or start without it: -x wrapperhook.""",
+  action: Use a bare @hookimpl, and `requires` where order matters, or start without it: -x wrapperhook""",
 }
 
 
@@ -172,6 +172,6 @@ def test_a_plugin_with_several_faults_is_told_all_of_them(plugins_of: PluginsOf)
         "init_infra with tryfirst.",
         "init_infra as an async function.",
         "init_infra with the wrong argument app.",
-        "an unknown hook: register_sevices.",
+        "an unknown hook: register_sevices (did you mean 'register_services'?).",
     ):
         assert f"Plugin faulty implements {fault}" in text

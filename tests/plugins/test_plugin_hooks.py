@@ -172,7 +172,7 @@ def test_a_hook_that_raises_is_blamed_on_its_plugin(plugins_of: PluginsOf) -> No
         == f"""\
 Plugin raising failed in register_services.
   cause:  RuntimeError: no luck ({__file__}, line {line}).
-  action: Correct it, or start without it: -x raising."""
+  action: Correct it, or start without it: -x raising"""
     )
 
 
@@ -208,7 +208,7 @@ def test_a_wrong_result_is_named_by_type_and_never_shown(answer: object, got: st
         == f"""\
 Plugin wrong returned a value of type {got} from register_services.
   cause:  register_services may return a Service, several of them, or None.
-  action: Correct it, or start without it: -x wrong."""
+  action: Correct it, or start without it: -x wrong"""
     )
 
 
@@ -238,7 +238,7 @@ def test_a_function_registered_before_is_refused(plugins_of: PluginsOf) -> None:
         == """\
 Plugin second implements register_services with a function that plugin first registered before.
   cause:  It would be called twice.
-  action: Import modules, not functions marked with @hookimpl, or start without it: -x second."""
+  action: Import modules, not functions marked with @hookimpl, or start without it: -x second"""
     )
 
 

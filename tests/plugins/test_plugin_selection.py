@@ -107,7 +107,7 @@ def test_an_unknown_name_gets_a_guess_and_the_pip_command(plugins_of: PluginsOf)
         == """\
 Plugin 'goood' is not installed. Did you mean 'good'?
   cause:  --plugins names it. Installed: good.
-  action: Correct the name, or install it: pip install eggycore-goood."""
+  action: Correct the name, or install it: pip install eggycore-goood"""
     )
     assert raised.value.exit_code == 2
     assert [(record.name, record.state) for record in plugins.records] == [

@@ -123,7 +123,7 @@ def test_several_installed_apps_are_listed(tmp_path: Path) -> None:
         == """\
 No app is named, and several are installed.
   cause:  Installed: one_app (one-dist 2.0), two_app (two-dist 2.0).
-  action: Say which one, for example: eggycore run one_app."""
+  action: Say which one, for example: eggycore run one_app"""
     )
 
 
@@ -134,8 +134,8 @@ def test_no_app_says_how_to_name_one(tmp_path: Path) -> None:
         message(raised.value)
         == f"""\
 No app is named.
-  cause:  {tmp_path}/pyproject.toml has no [tool.eggycore] app, and no installed distribution offers one.
-  action: Name the module with your hooks: eggycore run MODULE, or [tool.eggycore] app = "MODULE"."""
+  cause:  There is no [tool.eggycore] app in {tmp_path}/pyproject.toml, and no installed distribution offers one.
+  action: Name the module with your hooks: [tool.eggycore] app = "MODULE" in that file, or eggycore run MODULE"""
     )
 
 
@@ -191,7 +191,7 @@ def test_an_app_that_imports_something_missing_is_not_called_missing(tmp_path: P
         == f"""\
 App eggyapp_broken cannot be imported.
   cause:  ModuleNotFoundError: No module named 'eggyapp_nowhere' ({tmp_path}/eggyapp_broken.py, line 1).
-  action: Correct it."""
+  action: Install what has the module 'eggyapp_nowhere', or correct the import."""
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -93,11 +94,11 @@ _TROUBLES: dict[Trouble, tuple[str, str]] = {
     "full": ("The disk is full.", "Free space on the disk of {folder}."),
     "locked": (
         "Another process has locked it.",
-        "Stop that process (`fuser -v {path}` names it), or name another file in DATABASE_DSN.",
+        "Stop that process (`fuser -v {quoted_path}` names it), or name another file in DATABASE_DSN.",
     ),
     "missing folder": (
         "The folder {folder} does not exist.",
-        "Make it with `mkdir -p {folder}`, or name another file in DATABASE_DSN.",
+        "Make it with `mkdir -p {quoted_folder}`, or name another file in DATABASE_DSN.",
     ),
     "other": ("SQLite says: {detail}.", "Look at the file and its folder, or name another file in DATABASE_DSN."),
     "unwritable file": (
@@ -114,7 +115,9 @@ _TROUBLES: dict[Trouble, tuple[str, str]] = {
 @diagnose.register
 def _(error: DatabaseUnusable) -> Diagnosis:
     cause, action = _TROUBLES[error.trouble]
-    facts = {"path": error.path, "folder": error.path.parent, "detail": error.detail}
+    path, folder = error.path, error.path.parent
+    quoted = {"quoted_path": shlex.quote(str(path)), "quoted_folder": shlex.quote(str(folder))}
+    facts = {"path": path, "folder": folder, "detail": error.detail, **quoted}
     return Diagnosis(
         description=f"The database {error.path} cannot be used.",
         cause=cause.format(**facts),

@@ -44,11 +44,11 @@ class DatabaseSettings(Settings):
         try:
             parse_dsn(self.dsn.reveal())
         except DsnRefused as refused:
-            yield ConfigProblem(key="DATABASE_DSN", reason=refused.reason, action=refused.action)
+            yield ConfigProblem(key="DATABASE_DSN", reason=f"it {refused.reason}", action=refused.action)
             return
         if not self.allow_embedded:
             yield ConfigProblem(
                 key="DATABASE_DSN",
-                reason="is an SQLite file, which every replica would have for itself",
+                reason="an SQLite file, which every replica would have for itself",
                 action="Set DATABASE_ALLOW_EMBEDDED=true if one replica with a volume of its own is what you want.",
             )

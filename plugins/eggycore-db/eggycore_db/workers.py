@@ -112,14 +112,15 @@ class Lane:
 
         Raises:
             DatabaseClosed: `close` was called.
+            RuntimeError: A thread is needed, and the system gives none.
         """
         job = _Job(partial(function, *args, **kwargs), _name_of(function))
         with self._lock:
             if self._closed:
                 raise DatabaseClosed(self._location)
-            self._waiting += 1
-            if self._waiting > self._idle and self._threads < self._size:
+            if self._waiting >= self._idle and self._threads < self._size:
                 self._start_worker()
+            self._waiting += 1
             self._jobs.put(job)  # type: ignore[arg-type]  # the queue does not look at the result's type
         if self._instruments:
             self._instruments.waiting.inc()
@@ -141,10 +142,10 @@ class Lane:
         ended: ThreadFuture[None] = ThreadFuture()
         ended.set_running_or_notify_cancel()  # from here on a cancelled close() cannot cancel it
         thread = threading.Thread(target=self._work, args=(ended,), name=self._name, daemon=True)
+        thread.start()  # it takes the lock only once it has work: it is counted before, or not at all when this fails
         self._ended[thread] = ended
         self._threads += 1
         self._idle += 1
-        thread.start()
 
     def _work(self, ended: ThreadFuture[None]) -> None:
         """The life of a worker thread. It is a daemon: a process that forgot to close is not kept alive by it."""

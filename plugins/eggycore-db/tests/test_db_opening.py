@@ -53,6 +53,11 @@ async def test_a_missing_folder(tmp_path: Path) -> None:
     assert await refusal(path) == report(path, cause, action)
 
 
+async def test_a_missing_folder_with_a_space_is_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "my data" / "test.db"
+    assert f"Make it with `mkdir -p '{path.parent}'`, {ANOTHER}" in await refusal(path)
+
+
 async def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "test.db"

@@ -98,7 +98,7 @@ async def test_a_server_is_refused_before_anything_opens() -> None:
         async with running(App(), plugins=["db"], settings={"DATABASE_DSN": "mysql://me:hunter2@db/forms"}):
             pass
     text = render(diagnose(refused.value))
-    assert "DATABASE_DSN: names a MySQL server" in text
+    assert "DATABASE_DSN: it names a MySQL server" in text
     assert "declared by plugin db" in text
     assert "hunter2" not in text
 

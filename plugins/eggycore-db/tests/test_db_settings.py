@@ -29,7 +29,7 @@ def test_default_config_is_the_settings_of_an_empty_environment(monkeypatch: pyt
 
 def test_a_server_is_refused_without_showing_the_password() -> None:
     text = report({"DATABASE_DSN": "postgresql://me:hunter2@db/forms"})
-    assert "DATABASE_DSN: names a PostgreSQL server, and this version of eggycore-db speaks SQLite only." in text
+    assert "DATABASE_DSN: it names a PostgreSQL server, and this version of eggycore-db speaks SQLite only." in text
     assert "action: Use an SQLite file for now, for example sqlite:///eggycore.db." in text
     assert "hunter2" not in text
 
@@ -38,7 +38,7 @@ def test_a_server_is_refused_without_showing_the_password() -> None:
 def test_in_kubernetes_an_embedded_database_must_be_asked_for(environ: dict[str, str]) -> None:
     in_pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", **environ}
     text = report(in_pod)
-    assert "DATABASE_DSN: is an SQLite file, which every replica would have for itself." in text
+    assert "DATABASE_DSN: an SQLite file, which every replica would have for itself." in text
     assert "Set DATABASE_ALLOW_EMBEDDED=true if one replica with a volume of its own is what you want." in text
     assert read_from_env(DatabaseSettings, {**in_pod, "DATABASE_ALLOW_EMBEDDED": "true"}).allow_embedded
 

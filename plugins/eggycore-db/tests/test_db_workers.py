@@ -127,6 +127,21 @@ async def test_a_connection_that_fails_to_open_fails_that_work_and_is_tried_agai
     assert len(recorder.opened) == len(recorder.closed) == 1
 
 
+async def test_a_thread_that_cannot_be_started_fails_that_work_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened(Recorder(), size=1, idle=1) as lane:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_more)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                lane.submit(abs, -1)
+        async with asyncio.timeout(10):
+            assert await lane.submit(abs, -2) == 2
+
+
 async def test_a_closed_lane_takes_nothing_more() -> None:
     async with opened(Recorder(), size=1, idle=1) as lane:
         await lane.submit(abs, -1)
