@@ -14,6 +14,7 @@ __all__ = [
     "DuplicatePlugin",
     "HookFailed",
     "IncompatiblePlugin",
+    "NoHooks",
     "OptionsOnHook",
     "PluginErrors",
     "PluginImportFailed",
@@ -94,6 +95,20 @@ def _missing_module(error: PluginImportFailed) -> str:
     if error.origin.kind != "app" or not isinstance(error.cause, ModuleNotFoundError) or not error.cause.name:
         return ""
     return f"Install what has the module {error.cause.name!r}, or correct the import."
+
+
+@dataclass(eq=False)
+class NoHooks(PluginProblem):
+    """The module implements no hook at all: most likely another module was meant."""
+
+
+@diagnose.register
+def _(error: NoHooks) -> Diagnosis:
+    return Diagnosis(
+        description=f"{error.who} implements no hook.",
+        cause="No function in the module is marked with @hookimpl (from eggycore import hookimpl).",
+        action=f"Mark its hooks, or name the module that holds them{error.way_out}",
+    )
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pluggy import HookImpl, PluginManager
@@ -234,6 +235,7 @@ class Plugins:
             problems = list(self._checks.problems(record.module, record.origin))
             if not problems:
                 self._register(record, record.module)
+                problems = list(_nothing_in(record))
         except AppNotFound as problem:
             problems = [problem]
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- the border: a plugin may raise anything on import
@@ -318,3 +320,10 @@ def _border(record: PluginRecord, hook: str) -> Iterator[None]:
         from eggycore.plugin_errors import HookFailed
 
         raise HookFailed(record.origin, hook, error) from error
+
+
+def _nothing_in(record: PluginRecord) -> Iterator[UsageError]:
+    if not record.hooks and isinstance(record.module, ModuleType):
+        from eggycore.plugin_errors import NoHooks
+
+        yield NoHooks(record.origin)

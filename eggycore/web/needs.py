@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import CoroutineType, SimpleNamespace
 from typing import Any, get_type_hints
 
 from eggycore.diagnostics import Diagnosis, diagnose
@@ -60,6 +60,11 @@ def needs_of(handler: Handler) -> tuple[Need, ...]:
     Raises:
         HandlerRefused: It is not async, takes no request, or has a parameter whose type cannot be told.
     """
+    given: object = handler
+    if isinstance(given, CoroutineType):
+        given.close()
+        name = given.__qualname__
+        raise HandlerRefused(name, "is a coroutine, not a function", f"Hand over {name}, without calling it.")
     if not _is_async(handler):
         raise HandlerRefused(
             name_of(handler),

@@ -77,7 +77,9 @@ def test_an_unknown_name_is_a_broken_row(run: Run) -> None:
 def test_what_a_plugin_prints_on_import_does_not_spoil_the_json(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "eggy_loud.py").write_text("print('hello there')\n")
+    (folder / "eggy_loud.py").write_text(
+        "from eggycore import hookimpl\nprint('hello there')\n@hookimpl\ndef register_services(runtime): ...\n"
+    )
     info = folder / "loud-1.0.dist-info"
     info.mkdir()
     (info / "entry_points.txt").write_text("[eggycore.plugins]\nloud = eggy_loud\n")

@@ -84,8 +84,17 @@ def test_two_services_on_one_port(apps: Path):
     )
 
 
+def test_an_app_without_hooks(tmp_path: Path):
+    assert eggycore("run", "json", "--plugins", "", folder=tmp_path) == (
+        2,
+        "eggycore: App json implements no hook.\n"
+        "  cause:  No function in the module is marked with @hookimpl (from eggycore import hookimpl).\n"
+        "  action: Mark its hooks, or name the module that holds them.\n",
+    )
+
+
 def test_a_malformed_env_file(tmp_path: Path):
-    (tmp_path / "app.py").write_text("")
+    (tmp_path / "app.py").write_text("import eggycore\n\n@eggycore.hookimpl\ndef register_services(runtime): ...\n")
     (tmp_path / ".env").write_text("LOG_LEVEL=info\nthis is no assignment\n")
     assert eggycore("run", "app", "--plugins", "", folder=tmp_path) == (
         2,

@@ -95,6 +95,14 @@ async def checkers_only(request, amount: OnlyForCheckers): ...
 async def union(request, db: Database | None): ...
 
 
+def test_a_coroutine_in_the_place_of_a_handler_is_refused_and_closed() -> None:
+    with pytest.raises(HandlerRefused) as caught:
+        needs_of(untyped(None, None))  # type: ignore[arg-type]  # the mistake that is tested
+    assert render(diagnose(caught.value)) == (
+        "Handler untyped is a coroutine, not a function.\n  action: Hand over untyped, without calling it."
+    )
+
+
 @pytest.mark.parametrize(
     ("handler", "message"),
     [
