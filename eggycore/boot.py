@@ -9,7 +9,7 @@ from eggycore import config as configuration
 from eggycore.adapters import ServiceLike
 from eggycore.config import Config
 from eggycore.hookspecs import hookimpl
-from eggycore.process import Process
+from eggycore.process import Process, StopDuringSetup
 from eggycore.runtime import Runtime
 from eggycore.types import Service
 
@@ -41,10 +41,16 @@ async def abootstrap(cfg: Config, *services: Service | ServiceLike) -> int:
         runtime.start_logging()
         return await runtime.serve()
     with Process() as process:
-        runtime.start_logging()
-        process.attach(runtime)
+        try:
+            runtime.start_logging()
+            process.attach(runtime)
+        except StopDuringSetup:  # nothing was opened yet, so this is a clean stop
+            return 0
         runtime.launcher.on_falling = process.must_end_within
-        return await runtime.serve()
+        try:
+            return await runtime.serve()
+        finally:
+            process.detach()
 
 
 class CodeApp:

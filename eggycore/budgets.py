@@ -26,6 +26,10 @@ class Budgets:
     drain_delay: float = 0.0
     slow_after: float = 10.0
 
+    def turn(self, left: float) -> float:
+        """What one step of closing may take of the seconds that are left: those after it get their turn too."""
+        return max(0.0, left) * 0.8
+
     @property
     def closing(self) -> float:
         """The last part of the shutdown, kept for closing and flushing."""
@@ -40,21 +44,24 @@ class StartTimeout(EggycoreError):
         seconds: The budget.
         step: What was being done.
         waiting_for: Names of the checks it waited for, when it stood at the first readiness.
+        refusal: Why the last attempt at the step failed, when it was being tried again.
         stack: Where the step's task was waiting.
     """
 
     seconds: float
     step: str
     waiting_for: tuple[str, ...] = ()
+    refusal: str = ""
     stack: str = ""
 
 
 @diagnose.register
 def _(error: StartTimeout) -> Diagnosis:
     waiting = f"These checks have not passed: {', '.join(error.waiting_for)}." if error.waiting_for else ""
+    refused = f"It was being tried again; the last attempt failed: {error.refusal}" if error.refusal else ""
     standing = f"It was waiting here:\n{error.stack}" if error.stack else ""
     return Diagnosis(
         description=f"The start did not finish within {error.seconds:g} s; it stood at: {error.step}.",
-        cause=waiting or standing,
+        cause=waiting or refused or standing,
         action="Mend what it waits for, or allow more with STARTUP_TIMEOUT.",
     )

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from eggycore.containment import must_pass
 from eggycore.errors import CheckFailed, Degraded
 from eggycore.log.masking import mask_text
 from eggycore.types import HealthCheck
@@ -115,7 +116,9 @@ def _in_task(check: Callable[[], Awaitable[object] | object]) -> asyncio.Task[_R
         try:
             awaitable = check()
             return (await awaitable if inspect.isawaitable(awaitable) else awaitable), None
-        except Exception as error:  # noqa: BLE001  # whatever a check raises is its answer
+        except BaseException as error:  # whatever a check raises is its answer
+            if must_pass(error):
+                raise
             return None, error
 
     return asyncio.create_task(returned(), name="eggycore health check")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -88,6 +88,8 @@ class Launcher:
         self._running: dict[Stage, list[Supervised]] = {}
         self._step = "nothing yet"
         self._stepping: asyncio.Task[Any] | None = None
+        self._refusal = ""
+        self._starting: list[Supervised] = []
         self._code = 0
         self._reason = ""
         self._failure: BaseException | None = None
@@ -173,11 +175,11 @@ class Launcher:
             await self._stop_asked.wait()
         except asyncio.CancelledError:
             self.request_stop("cancelled")
-            await self._fall()
+            await _to_its_end(self._fall())
             raise
         except Exception as error:  # noqa: BLE001 - raised again once everything is closed
             self._fail(error)
-        await self._fall()
+        await _to_its_end(self._fall())
         if self._failure is not None:
             raise self._failure
         return EXIT_FAILED if self._overran else self._code
@@ -190,7 +192,7 @@ class Launcher:
             yield
         finally:
             self.request_stop("done")
-            await self._close_all(self._clock() + self._budgets.shutdown)
+            await _to_its_end(self._close_all(self._clock() + self._budgets.shutdown))
 
     async def _rise(self, plan: Plan) -> None:
         await self._start_stage(plan, "probe")
@@ -201,7 +203,6 @@ class Launcher:
         self._health_task.add_done_callback(self._health_ended)
         await self._start_stage(plan, "work")
         await self._start_stage(plan, "edge")
-        self._stepping = None
         self._step = "waiting for the first readiness"
         self._health.set_step(self._step)
         with self._timeline.span("ready"):
@@ -227,10 +228,12 @@ class Launcher:
             await asyncio.wait({working, stop})
 
     def _start_timeout(self) -> StartTimeout:
-        if self._health_task is not None and (waiting := self._health.waiting_for):
-            return StartTimeout(self._budgets.startup, self._step, waiting_for=waiting)
-        stack = task_stack(self._stepping) if self._stepping is not None else ""
-        return StartTimeout(self._budgets.startup, self._step, stack=stack)
+        seconds = self._budgets.startup
+        if self._stepping is not None:
+            return StartTimeout(seconds, self._step, refusal=self._refusal, stack=task_stack(self._stepping))
+        if late := [supervised for supervised in self._starting if not supervised.is_serving]:
+            return StartTimeout(seconds, _starting(one.planned for one in late), stack=task_stack(late[0].task))
+        return StartTimeout(seconds, self._step, waiting_for=self._health.waiting_for)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
@@ -248,6 +251,7 @@ class Launcher:
         self._health.set_step(self._step)
         with self._timeline.span("open", planned.name):
             opened = await self._open_with_retries(planned)
+        self._stepping, self._refusal = None, ""
         opened.task.add_done_callback(lambda task: self._initializer_ended(planned, task))
 
     async def _open_with_retries(self, planned: Planned[Initializer[Any]]) -> OpenInitializer:
@@ -258,18 +262,22 @@ class Launcher:
             self._stepping = opening.task
             try:
                 value = await self._watched(opening.opened(), opening.task, f"opening {planned.name}")
+            except asyncio.CancelledError:
+                self._opened.append(opening)  # half open: closed with the others
+                raise
             except Exception as error:
                 error.add_note(f"It happened while opening {planned}, attempt {attempt}.")
                 attempts = planned.value.attempts
                 if not is_not_up_yet(error) or (attempts is not None and attempt >= attempts):
                     raise
+                self._refusal = diagnose(error).description
                 delay = self._rng.uniform(0, min(RETRY_BACKOFF_MAX, RETRY_BACKOFF * 2.0**attempt))
                 self._log.warn(
                     "not up yet, trying again",
                     component=planned.name,
                     attempt=attempt,
                     delay=round(delay, 3),
-                    reason=diagnose(error).description,
+                    reason=self._refusal,
                 )
                 await asyncio.sleep(delay)
             else:
@@ -282,7 +290,7 @@ class Launcher:
         planned_services = plan.stage(stage)
         if not planned_services:
             return
-        self._step = f"starting {', '.join(planned.name for planned in planned_services)}"
+        self._step = _starting(planned_services)
         self._health.set_step(self._step)
         running = self._running.setdefault(stage, [])
         serving: dict[str, Supervised] = {}
@@ -293,15 +301,16 @@ class Launcher:
             for planned in free:
                 serving[planned.name] = self._supervise(planned)
                 running.append(serving[planned.name])
+                self._starting.append(serving[planned.name])
             waiting = [planned for planned in waiting if planned not in free]
-            await asyncio.gather(*(self._serving(serving[planned.name]) for planned in free))
+            await asyncio.gather(*(self._settled(serving[planned.name]) for planned in free))
+        self._starting.clear()
 
     def _supervise(self, planned: Planned[Service]) -> Supervised:
         return Supervised(planned, draining=self.draining, supervision=self, clock=self._clock, rng=self._rng)
 
-    async def _serving(self, supervised: Supervised) -> None:
-        self._stepping = supervised.task
-        await self._watched(supervised.serving(), supervised.task, f"starting {supervised.planned.name}")
+    async def _settled(self, supervised: Supervised) -> None:
+        await self._watched(supervised.settled(), supervised.task, f"starting {supervised.planned.name}")
 
     async def _watched(self, work: Awaitable[T], task: asyncio.Task[Any], step: str) -> T:
         """Await the work; once it is slow, say so with the stack of the task that does it."""
@@ -330,7 +339,7 @@ class Launcher:
             await self._stop_stage(stage, deadline - self._budgets.closing)
         await self._stop_health()
         await self._close_all(deadline)
-        await self._stop_stage("probe", deadline)
+        await self._stop_stage("probe", self._clock() + self._budgets.turn(deadline - self._clock()))
         finished, cut = self.tally()
         self._overran |= cut > 0
         seconds = round(self._clock() - began, 3)
@@ -350,7 +359,8 @@ class Launcher:
 
     async def _close(self, opened: OpenInitializer, until: float) -> None:
         planned = opened.planned
-        step = self._watched(opened.close(until - self._clock()), opened.task, f"closing {planned.name}")
+        seconds = self._budgets.turn(until - self._clock())
+        step = self._watched(opened.close(seconds), opened.task, f"closing {planned.name}")
         await self._down("close", planned.name, step)
         if planned.value.provides is not None:
             self._resources.withdraw(planned.value.provides)
@@ -358,7 +368,7 @@ class Launcher:
     async def _stop_health(self) -> None:
         self._health_stop.set()
         if self._health_task is not None:
-            await self._down("stop", "health", self._health_task)
+            await self._down("stop", "health", _result_of(self._health_task))
 
     async def _down(self, phase: str, name: str, step: Awaitable[None]) -> None:
         """One step of the way down: whatever it raises is said, and the next step follows."""
@@ -409,3 +419,28 @@ class Launcher:
         death.__cause__ = error
         self._log.error("initializer ended by itself", component=planned.name, exc=error)
         self._fail(death)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, which takes a bounded time, whatever happens; a cancellation meanwhile is raised once it is done."""
+    task = asyncio.create_task(work, name="eggycore stop")
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
+def _starting(services: Iterable[Planned[Service]]) -> str:
+    return f"starting {', '.join(planned.name for planned in services)}"
+
+
+async def _result_of(task: asyncio.Task[None]) -> None:
+    """Wait for a task; one that was cancelled cancels nobody who waits for it."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()

@@ -118,8 +118,9 @@ class Listeners:
         return server.as_service(on_bound=self._bound("http"))
 
     def _grpc_service(self, config: Configuration) -> Service:
-        from eggycore.server.grpc import GRPCServer
+        from eggycore.server.grpc import GRPCServer, require_grpc
 
+        require_grpc()
         core = config[Config]
         server = GRPCServer(
             host=core.bind_host,

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from eggycore.containment import contained
 from eggycore.diagnostics import Diagnosis, capitalized, diagnose
 from eggycore.errors import EggycoreError
 from eggycore.plan import Planned
@@ -82,9 +83,10 @@ class OpenInitializer:
         self._task = asyncio.create_task(self._live(), name=f"eggycore initializer {planned.name}")
 
     async def _live(self) -> None:
-        async with self.planned.value.open() as value:
-            self._opened.set_result(value)
-            await self._closing.wait()
+        with contained():
+            async with self.planned.value.open() as value:
+                self._opened.set_result(value)
+                await self._closing.wait()
 
     @property
     def task(self) -> asyncio.Task[None]:
@@ -92,7 +94,7 @@ class OpenInitializer:
         return self._task
 
     async def opened(self) -> object:
-        """Wait until it is open.
+        """Wait until it is open. Cancelling the wait gives up opening; `close` waits for the end of that.
 
         Returns:
             The resource.
@@ -106,7 +108,7 @@ class OpenInitializer:
             waited: set[asyncio.Future[Any]] = {self._task, self._opened}
             await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            await self._abandon()
+            self._task.cancel()
             raise
         if self._opened.done():
             return self._opened.result()
@@ -133,7 +135,8 @@ class OpenInitializer:
             stack = task_stack(self._task)
             await self._abandon()
             raise CloseOverran(str(self.planned), timeout, stack)
-        self._task.result()
+        if not self._task.cancelled():
+            self._task.result()
 
     async def _abandon(self) -> None:
         self._task.cancel()

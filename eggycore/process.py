@@ -7,15 +7,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from eggycore import log
 from eggycore.stacks import all_stacks
 
-__all__ = ["EXIT_FAILED", "FLUSH_TIMEOUT", "Process", "StopDuringSetup", "exit_within", "new_event_loop"]
+__all__ = [
+    "EXIT_FAILED",
+    "FLUSH_TIMEOUT",
+    "Process",
+    "StopDuringSetup",
+    "exit_within",
+    "new_event_loop",
+    "sigterm_cancels",
+]
 
 EXIT_FAILED = 1
 FLUSH_TIMEOUT = 1.0
@@ -42,25 +50,25 @@ class Process:
     The first SIGTERM or SIGINT asks for a stop, the second forces the exit. SIGUSR1 writes the stacks of all tasks
     and threads to the log. SIGHUP asks for a reload. Python-level handlers are used, not the loop's, so that the
     second signal and SIGUSR1 work while a handler blocks the loop. An exception that ends a thread goes to the log.
+    Where several are entered at once, each signal goes to all of them.
     """
 
+    _entered: ClassVar[list[Process]] = []
+    _before: ClassVar[dict[signal.Signals, object]] = {}
+
     def __init__(self) -> None:
-        self._before: dict[signal.Signals, object] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._target: Stoppable | None = None
         self._stops = 0
+        self._stopped_by = ""
+        self._cuts_in = True
         self._last_resort: threading.Timer | None = None
         self._excepthook = threading.excepthook
 
     def __enter__(self) -> Process:
-        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
-            signal.SIGTERM: self._on_stop,
-            signal.SIGINT: self._on_stop,
-        }
-        if sys.platform != "win32":
-            handlers |= {signal.SIGUSR1: self._on_stacks, signal.SIGHUP: self._on_reload}
-        for number, handler in handlers.items():
-            self._before[number] = signal.signal(number, handler)
+        if not self._entered:
+            self._before.update({number: signal.signal(number, Process._on_signal) for number in _SIGNALS})
+        self._entered.append(self)
         self._excepthook, threading.excepthook = threading.excepthook, _log_dead_thread
         return self
 
@@ -69,16 +77,21 @@ class Process:
             self._last_resort.cancel()
             self._last_resort.join()
         threading.excepthook = self._excepthook
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned is what it takes
+        self._entered.remove(self)
+        if not self._entered:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned is what it takes
 
     def attach(self, target: Stoppable) -> None:
-        """From now on signals act on `target`, on the running loop."""
+        """From now on signals act on `target`, on the running loop; a stop that came while it was made is passed on."""
+        self._cuts_in = False
         self._loop = asyncio.get_running_loop()
         self._target = target
+        if self._stops:
+            target.request_stop(self._stopped_by)
 
     def detach(self) -> None:
-        """Signals act on nothing any more; the process is about to end."""
+        """Everything is closed: a stop and a reload have nothing to act on any more. The loop may be closed."""
         self._target = None
 
     def must_end_within(self, seconds: float) -> None:
@@ -93,28 +106,36 @@ class Process:
         """Run `main()` on a new event loop (uvloop where there is one) and return its result."""
 
         async def entered() -> int:
-            return await main()
+            try:
+                return await main()
+            finally:
+                self.detach()
 
+        self._cuts_in = False
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(entered())
 
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+    @classmethod
+    def _on_signal(cls, number: int, frame: FrameType | None) -> None:
+        act = _SIGNALS[signal.Signals(number)]
+        for process in tuple(cls._entered):
+            act(process, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
         self._stops += 1
-        name = signal.Signals(number).name
-        if self._target is None or self._loop is None:
-            if self._stops == 1:
-                raise StopDuringSetup(name)
-            return
+        self._stopped_by = name
         if self._stops > 1:
             _aside(self._force_exit, f"a second {name}")
-            return
-        self._loop.call_soon_threadsafe(self._target.request_stop, name)
+        elif self._target is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._target.request_stop, name)
+        elif self._cuts_in:
+            raise StopDuringSetup(name)
 
-    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+    def _reload(self, name: str) -> None:
         if self._target is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._target.request_reload)
 
-    def _on_stacks(self, number: int, frame: FrameType | None) -> None:
+    def _show_stacks(self, name: str) -> None:
         _aside(self._log_stacks)
 
     def _log_stacks(self) -> None:
@@ -124,6 +145,48 @@ class Process:
         log.error("forced exit: what is still running is cut off", reason=why, stacks=all_stacks(self._loop))
         log.flush(FLUSH_TIMEOUT)
         os._exit(EXIT_FAILED)
+
+
+_SIGNALS: dict[signal.Signals, Callable[[Process, str], None]] = {
+    signal.SIGTERM: Process._stop,
+    signal.SIGINT: Process._stop,
+}
+if sys.platform != "win32":
+    _SIGNALS |= {signal.SIGUSR1: Process._show_stacks, signal.SIGHUP: Process._reload}
+
+
+@contextmanager
+def sigterm_cancels() -> Iterator[None]:
+    """Inside the block SIGTERM cancels the current task, as ctrl-C does; a second one ends the process at once.
+
+    It does nothing outside the main thread, and where somebody else handles SIGTERM.
+
+    Raises:
+        SystemExit: With code 143, as shells have it, once the task has left the block because of SIGTERM.
+    """
+    task, loop, told = asyncio.current_task(), asyncio.get_running_loop(), False
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, cancel)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if told and task is not None:
+            task.uncancel()
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _log_dead_thread(end: threading.ExceptHookArgs) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from eggycore import config as configuration
 from eggycore import log
 from eggycore.adapters import as_initializer, as_service
 from eggycore.budgets import Budgets
@@ -20,6 +19,7 @@ from eggycore.config import (
     Declared,
     Settings,
     Sources,
+    load,
 )
 from eggycore.diagnostics import Diagnosis, diagnose, explain
 from eggycore.errors import UsageError
@@ -30,7 +30,8 @@ from eggycore.log.settings import LogSettings
 from eggycore.metrics import Registry
 from eggycore.plan import Plan, Planned, Want, make_plan
 from eggycore.plugins import PluginRecord, Plugins
-from eggycore.process import EXIT_FAILED, FLUSH_TIMEOUT, Process
+from eggycore.process import EXIT_FAILED, FLUSH_TIMEOUT, Process, StopDuringSetup, sigterm_cancels
+from eggycore.reloading import Reloads
 from eggycore.resources import Resources
 from eggycore.runtimes import as_current, as_running
 from eggycore.selection import Selection
@@ -43,7 +44,7 @@ from eggycore.types import Origin
 from eggycore.web.routes import Router
 
 if TYPE_CHECKING:
-    from eggycore.config import Reloader, ReloadResult
+    from eggycore.config import ReloadResult
 
 __all__ = ["NotConfigured", "Runtime"]
 
@@ -108,11 +109,9 @@ class Runtime:
         self._overrides = dict(overrides or {})
         self._given = tuple(given)
         self._declared: tuple[Declared, ...] = ()
-        self._config: Configuration | None = None
-        self._reloader: Reloader | None = None
+        self._reloads: Reloads | None = None
         self._stop_early: tuple[str, int] | None = None
         self._is_logging = False
-        self._reloads: set[asyncio.Task[None]] = set()
         self._plan: Plan | None = None
         self._launcher: Launcher | None = None
         self._provided: list[type[Any]] = [Runtime]
@@ -123,11 +122,7 @@ class Runtime:
     @property
     def config(self) -> Configuration:
         """The current configuration. Read it once per unit of work, then `config[SomeSettings]`."""
-        if self._reloader is not None:
-            return self._reloader.current
-        if self._config is None:
-            raise NotConfigured
-        return self._config
+        return self._started_reloads().current
 
     @property
     def name(self) -> str:
@@ -195,22 +190,23 @@ class Runtime:
             PluginErrors: Every plugin that cannot be used.
             ConfigError: Everything that is wrong with the configuration.
         """
-        if self._config is None:
+        if self._reloads is None:
             with self.timeline.span("import"):
                 self.plugins.load()
             for record in self.plugins.records:
                 if record.import_seconds:
                     self.timeline.record("import", record.name, self.timeline.now(), record.import_seconds)
             with self.timeline.span("configure"):
-                self._config = self._read_config()
-        return self._config
+                configuration = self._read_config()
+            self._reloads = Reloads(configuration, self._declared, self._given, self.plugins, self._sources)
+        return self.config
 
     def _read_config(self) -> Configuration:
         self._declared = (
             *(Declared(settings, CORE) for settings in CORE_SETTINGS),
             *(Declared(settings, record.origin) for record, several in self.plugins.settings() for settings in several),
         )
-        return configuration.load(self._declared, self._sources(), given=self._given)
+        return load(self._declared, self._sources(), given=self._given)
 
     def _sources(self) -> Sources:
         app = self.plugins.app
@@ -241,6 +237,8 @@ class Runtime:
             settings=self.config[LogSettings],
         )
         self._is_logging = True
+        for record in self.plugins.degraded:
+            log.warn("an optional plugin is skipped: it is broken", plugin=str(record.origin), reason=record.reason)
         for near_miss in self.config.unknown:
             log.warn(str(near_miss))
 
@@ -334,6 +332,8 @@ class Runtime:
         with Process() as process:
             try:
                 return self._run_in(process, on_ready)
+            except StopDuringSetup:  # nothing was opened yet, so this is a clean stop
+                return 0
             except Exception as error:
                 if self._is_logging:
                     log.error("the process ends", reason=explain(error))
@@ -366,20 +366,30 @@ class Runtime:
         """
         launcher = self.launcher
         loop = asyncio.get_running_loop()
+        reloads, on_falling = self._started_reloads(), launcher.on_falling
+
+        def fall(seconds: float) -> None:
+            on_falling(seconds)
+            reloads.cancel()  # now, while whoever takes a change back finds everything open
+
+        launcher.on_falling = fall
         log.on_fatal(lambda message: _call_soon(loop, self._fatal, message))
         try:
             with as_current(self), as_running(self):
                 return await launcher.serve()
         finally:
             log.on_fatal(None)
-            await self._end_reloads()
+            await reloads.end()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Runtime]:
-        """Everything opened and nothing running: for commands that need a database and no server."""
+        """Everything opened and nothing running: for commands that need a database and no server.
+
+        Ctrl-C and SIGTERM close it all again.
+        """
         plan = self.make_plan()
         launcher = self._make_launcher(Plan(initializers=plan.initializers))
-        with as_current(self), as_running(self):
+        with as_current(self), as_running(self), sigterm_cancels():
             async with launcher.holding():
                 yield self
 
@@ -397,9 +407,10 @@ class Runtime:
 
     def request_reload(self) -> None:
         """Read the configuration again, as SIGHUP asks; the outcome is logged. On the event loop, while serving."""
-        task = asyncio.create_task(self._reload(), name="eggycore reload")
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        if self.draining.is_set():
+            log.info("nothing to reload: the process is stopping")
+        else:
+            self._started_reloads().request()
 
     async def reload(self) -> ReloadResult:
         """Read every source again, and take over what may change without a restart, as a transaction.
@@ -407,22 +418,12 @@ class Runtime:
         Returns:
             What was taken over, what waits for a restart, or why it was refused; it never raises for what it reads.
         """
-        from eggycore.reloading import make_reloader
+        return await self._started_reloads().reload()
 
-        if self._reloader is None:
-            self._reloader = make_reloader(self.config, self._declared, self._given, self.plugins)
-        return await self._reloader.reload(self._sources())
-
-    async def _reload(self) -> None:
-        from eggycore.reloading import log_reload
-
-        log_reload(await self.reload())
-
-    async def _end_reloads(self) -> None:
-        for task in self._reloads:
-            task.cancel()
-        if self._reloads:
-            await asyncio.wait(self._reloads)
+    def _started_reloads(self) -> Reloads:
+        if self._reloads is None:
+            raise NotConfigured
+        return self._reloads
 
 
 def _declared_by(results: list[tuple[PluginRecord, list[Any]]]) -> Iterator[tuple[Origin, Any]]:

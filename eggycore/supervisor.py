@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from eggycore.containment import contained, must_pass
 from eggycore.diagnostics import Diagnosis, capitalized, diagnose
 from eggycore.errors import EggycoreError
 from eggycore.opening import is_not_up_yet
@@ -141,6 +142,7 @@ class Supervised:
         self._supervision = supervision
         self._clock = clock
         self._control = _Control(planned.name, draining)
+        self._settled = asyncio.Event()
         self._ladder = RestartLadder(planned.value.restart, clock=clock, rng=rng)
         self._task = asyncio.create_task(self._live(), name=f"eggycore service {planned.name}")
 
@@ -149,16 +151,22 @@ class Supervised:
         """The task in which it runs; it ends when the service has stopped or died."""
         return self._task
 
-    async def serving(self) -> None:
-        """Wait until it has said `started()`."""
-        await self._control.serving.wait()
+    @property
+    def is_serving(self) -> bool:
+        """Whether it has said `started()`, and has not ended since."""
+        return self._control.serving.is_set()
+
+    async def settled(self) -> None:
+        """Wait until it has said `started()`, or it is not critical and will not any more."""
+        await self._settled.wait()
 
     async def _live(self) -> None:
         while not self._control.stopping.is_set():
             error = await self._run_once()
             if self._control.stopping.is_set():
                 if error is not None:
-                    raise error
+                    with contained():
+                        raise error
                 return
             if error is not None and self._is_in_vain(error):
                 self._supervision.service_failed_to_start(self.planned, error)
@@ -168,6 +176,8 @@ class Supervised:
             self._supervision.service_crashed(self.planned, error, delay)
             if delay is None:
                 self._supervision.service_died(self.planned, self._death(error))
+                if not self.planned.value.critical:
+                    self._settled.set()
                 return
             await self._stopping_within(delay)
 
@@ -177,12 +187,18 @@ class Supervised:
     async def _run_once(self) -> BaseException | None:
         """Run it to its end; the exception that ended it, or None when it returned."""
         started = self._clock()
-        self._control.on_started = lambda: self._supervision.service_started(self.planned, self._clock() - started)
+        self._control.on_started = lambda: self._started(self._clock() - started)
         try:
             await self.planned.value.run(self._control)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the supervised border: reported by whoever called
+        except BaseException as error:  # the supervised border: reported by whoever called
+            if must_pass(error):
+                raise
             return error
         return None
+
+    def _started(self, seconds: float) -> None:
+        self._settled.set()
+        self._supervision.service_started(self.planned, seconds)
 
     async def _stopping_within(self, seconds: float) -> None:
         try:

@@ -36,13 +36,9 @@ def command(ctx: click.Context, options: RuntimeOptions, dev: bool, timeline: bo
         ctx.exit(run_dev(options, timeline=timeline))
     gc.disable()  # a tenth of the start would go into looking for garbage among what is there to stay
     with _stops_are_clean():
-        from eggycore.process import StopDuringSetup
-
         runtime = options.runtime()
         try:
             code = runtime.run(on_ready=_start_collecting)
-        except StopDuringSetup:  # nothing was opened yet, so this is a clean stop
-            code = 0
         except Exception as error:
             if options.verbose or not _is_read_already(runtime):
                 raise

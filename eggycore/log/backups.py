@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import re
 import threading
 import time
@@ -10,13 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from eggycore.log.streams import tell_stderr
 
-__all__ = ["DAY", "Backups", "Rotation"]
+__all__ = ["DAY", "Backups", "Rotation", "take_lock"]
 
 DAY = 86_400.0
 """Seconds."""
+
+SETTLE_SECONDS = 3.0
+"""A file set aside is compressed when it was not written to for this long: another process with the same log file may
+write to it until it looks where its file is."""
 
 _BLOCK = 1024 * 1024
 
@@ -39,6 +45,17 @@ class Rotation:
     compress: bool = False
 
 
+def take_lock(fd: int) -> bool:
+    """Whether this process now holds the lock of the file, until it is closed; also where a file system has none."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class Backups:
     """The rotated files of one log file: `forms.log` -> `forms-20260131T101500.123Z.log[.gz]`.
 
@@ -52,7 +69,8 @@ class Backups:
         self._pattern = re.compile(
             re.escape(path.stem) + r"-(\d{8}T\d{6}\.\d{3}Z)(?:-\d+)?" + re.escape(path.suffix) + r"(?:\.gz)?"
         )
-        self._stopping = threading.Event()
+        self._asked = threading.Event()
+        self._stopping = False
         self._thread: threading.Thread | None = None
 
     def new_path(self) -> Path:
@@ -73,7 +91,8 @@ class Backups:
         return sorted(found, key=lambda entry: entry.name, reverse=True)
 
     def tidy_soon(self) -> None:
-        """Remove and compress in the background what the rotation says; nothing when that is going on already."""
+        """Remove and compress in the background what the rotation says; once more when that is going on."""
+        self._asked.set()
         if self._thread is not None and self._thread.is_alive():
             return
         thread = threading.Thread(target=self._tidy, name="eggycore-log-backups", daemon=True)
@@ -90,18 +109,25 @@ class Backups:
 
     def close(self) -> None:
         """Stop tidying, within one block of a file that is being compressed; the next start goes on with it."""
-        self._stopping.set()
+        self._stopping = True
+        self._asked.set()
         self.join(timeout=5.0)
 
     def _tidy(self) -> None:
         try:
-            self._remove()
-            if self._rotation.compress:
-                for path in self.files():
-                    if path.suffix != ".gz" and not self._stopping.is_set():
-                        self._compress(path)
+            self._tidy_until_done()
         except OSError as error:
             tell_stderr(f"eggycore: rotated files of {self._path} are not tidied: {error}. The log itself goes on.")
+
+    def _tidy_until_done(self) -> None:
+        while not self._stopping:
+            self._asked.clear()
+            self._remove()
+            seconds = self._compress_settled() if self._rotation.compress else None
+            if seconds is not None:
+                self._asked.wait(seconds)
+            elif not self._asked.is_set():
+                return
 
     def _remove(self) -> None:
         files = self.files()
@@ -120,22 +146,35 @@ class Backups:
         except ValueError:  # a name with digits that are no date is not one of ours
             return self._clock()
 
+    def _compress_settled(self) -> float | None:
+        """Compress, the oldest first, until one may still be written to. Seconds until it is not; None for no such."""
+        for path in reversed([path for path in self.files() if path.suffix != ".gz"]):
+            with contextlib.suppress(FileNotFoundError):  # removed by a person, or compressed by another process
+                idle = self._clock() - path.stat().st_mtime
+                if 0 <= idle < SETTLE_SECONDS:
+                    return SETTLE_SECONDS - idle
+                self._compress(path)
+        return None
+
     def _compress(self, path: Path) -> None:
         """Compress beside, then replace: a crash leaves the plain file, which the next start compresses."""
+        with path.open("rb") as plain:
+            if take_lock(plain.fileno()):  # else another process with the same log file is at it
+                self._compress_locked(path, plain)
+
+    def _compress_locked(self, path: Path, plain: BinaryIO) -> None:
         import gzip  # here, as most processes never need them
         import shutil
 
         partial = path.with_name(path.name + ".gz.partial")
         try:
-            with path.open("rb") as plain, gzip.open(partial, "wb", compresslevel=6) as packed:
+            with gzip.open(partial, "wb", compresslevel=6) as packed:
                 while block := plain.read(_BLOCK):
-                    if self._stopping.is_set():
+                    if self._stopping:
                         return
                     packed.write(block)
             shutil.copystat(path, partial)
             partial.replace(path.with_name(path.name + ".gz"))
-            path.unlink(missing_ok=True)
-        except FileNotFoundError:
-            return  # removed meanwhile, by a person or another process that shares the folder
+            path.unlink()
         finally:
             partial.unlink(missing_ok=True)

@@ -49,6 +49,8 @@ class Console:
             return self._presented(cast(dict[str, object], orjson.loads(line)))
         except (AttributeError, KeyError, TypeError, ValueError):
             return line  # a field of somebody else's making has the name of one of ours and another shape
+        except ImportError:
+            return line  # the interpreter is going down, and datetime imports what it needs late
 
     def _presented(self, event: dict[str, object]) -> bytes:
         text, colour = _LEVELS.get(str(event["level"]), _LEVELS["info"])
@@ -56,9 +58,9 @@ class Console:
         clock = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
         fields = {name: value for name, value in event.items() if name not in _TOLD_BY_THE_TERMINAL}
         blocks = {name: str(value) for name, value in fields.items() if isinstance(value, str) and "\n" in value}
-        message = _printable(str(event["message"]))
+        message = _printable(str(event["message"])).replace("\n", "\n    ")  # no line of it shall look like another's
         pairs = " ".join(self._pair(name, value) for name, value in fields.items() if name not in blocks)
-        padded = f"{message:<{MESSAGE_WIDTH}}" if pairs else message
+        padded = message + " " * (MESSAGE_WIDTH - _columns(message)) if pairs else message
         head = [self._paint(clock, _DIM), self._paint(text, colour), self._paint(padded, _BOLD), pairs]
         below = [f"  {name}:\n{_indented(_printable(block))}" for name, block in blocks.items()]
         if isinstance(error := event.get("exception"), dict):
@@ -78,6 +80,15 @@ def _value(value: object) -> str:
     if isinstance(value, str) and _SIMPLE.fullmatch(value):
         return _printable(value)
     return _printable(orjson.dumps(value).decode())
+
+
+def _columns(text: str) -> int:
+    """How many columns a terminal takes for a text: two for the characters of East Asia, none for accents."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # a large module that most processes never need
+
+    return sum(2 if east_asian_width(char) in "FW" else not combining(char) for char in text)
 
 
 def _printable(text: str) -> str:

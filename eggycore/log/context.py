@@ -36,7 +36,7 @@ class with_context:  # noqa: N801 - used as a function: `with with_context(order
 
     __slots__ = ("_before", "_fields")
 
-    def __init__(self, **fields: object) -> None:
+    def __init__(self, /, **fields: object) -> None:
         self._fields = cleaned(fields)
         self._before = _NOTHING
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from eggycore.log.backups import Backups, Rotation
+from eggycore.log.backups import Backups, Rotation, take_lock
 from eggycore.log.errors import LogTargetError
 from eggycore.log.streams import FILE_CHUNK, StreamOutlet, above_standard, tell_stderr
 
@@ -161,6 +161,8 @@ class FileOutlet:
         return bool((limit and self._size + more > limit) or (age and self._clock() - self._began >= age))
 
     def _rotate(self) -> None:
+        if not take_lock(self._fd):  # another process with the same log file is setting it aside
+            return
         try:
             if self._is_at_path():  # else another process set it aside already
                 self._path.rename(self.backups.new_path())

@@ -21,6 +21,7 @@ _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 _SCALARS = frozenset({int, float, bool, type(None)})
 _MILLISECONDS = tuple(f"{millisecond:03d}Z" for millisecond in range(1000))
 _PLAIN_NAMES_LIMIT = 4096
+_EXCEPTION_NAMES = frozenset({"exc", "exc_info"})
 
 _plain_names: set[str] = set()
 """Names already found to hold no secret, to be neither reserved nor an exception."""
@@ -42,7 +43,7 @@ class Lines:
     def line(self, level: int, message: str, fields: Mapping[str, object]) -> bytes:
         """The line, with its newline. Never raises because of what it is given.
 
-        A field `exc` (an exception) or `exc_info` (as in the standard library) becomes `exception`.
+        A field `exc` (an exception) or `exc_info` (as in the standard library) becomes `exception`; a text stays.
         """
         event: dict[str, object] = {
             "timestamp": self._timestamp(),
@@ -53,9 +54,9 @@ class Lines:
         }
         for name, value in fields.items():
             if name in _plain_names:
-                kind = value.__class__
+                kind = type(value)  # not __class__, which a proxy may fail to tell
                 if kind is str:
-                    event[name] = mask_urls(value) if "://" in value else value  # type: ignore[arg-type, operator]
+                    event[name] = mask_urls(value) if "=" in value or "://" in value else value  # type: ignore[arg-type, operator]
                 elif kind in _SCALARS:
                     event[name] = value
                 else:
@@ -80,12 +81,13 @@ class Lines:
 
 def _add_unusual(event: dict[str, object], name: str, value: object) -> None:
     """Add a field whose name is new, reserved, secret or that of an exception."""
-    if name in ("exc", "exc_info"):
+    if name in _EXCEPTION_NAMES and not isinstance(value, str):
         if (error := _exception_of(value)) is not None:
             event["exception"] = describe(error)
         return
     event[field_name(name)] = masked_field(name, value)
-    if verdict(name) is Verdict.PLAIN and name not in RESERVED and len(_plain_names) < _PLAIN_NAMES_LIMIT:
+    is_plain = verdict(name) is Verdict.PLAIN and name not in RESERVED and name not in _EXCEPTION_NAMES
+    if is_plain and len(_plain_names) < _PLAIN_NAMES_LIMIT:
         _plain_names.add(name)
 
 

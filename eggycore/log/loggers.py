@@ -54,6 +54,9 @@ def _fused(output: _Output, method: str, event: EventDict) -> bytes:
 
 _PROCESSORS: list[Processor] = [_fused]
 
+_PARAMETERS = frozenset({"self", "method_name", "event"})
+"""Names of structlog's own parameters; a field of that name is written as `event_`."""
+
 
 class Logger(structlog.BoundLoggerBase):
     """A structlog logger with fields of its own: `bind` returns one with more. Thread-safe, to be kept and shared.
@@ -96,10 +99,8 @@ class Logger(structlog.BoundLoggerBase):
     critical = fatal
 
     def _log(self, method: str, message: str, fields: dict[str, object]) -> None:
-        if "event" in fields:  # structlog's name for the message
-            fields["event_"] = fields.pop("event")
-        if "method_name" in fields:  # a parameter of structlog's
-            fields["method_name_"] = fields.pop("method_name")
+        for name in _PARAMETERS & fields.keys():
+            fields[f"{name}_"] = fields.pop(name)
         self._proxy_to_logger(method, message, **fields)
 
 

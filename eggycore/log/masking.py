@@ -7,7 +7,11 @@ import itertools
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from enum import IntEnum
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = ["MASK", "Verdict", "mask_text", "mask_urls", "masked", "masked_field", "masked_fields", "verdict"]
 
@@ -19,6 +23,9 @@ DEPTH_LIMIT = 8
 
 ITEMS_LIMIT = 1000
 """Items of one container that are shown."""
+
+VALUE_ITEMS_LIMIT = 10_000
+"""Items of all containers inside one value that are shown: objects that hold each other would have no end of them."""
 
 
 class Verdict(IntEnum):
@@ -44,6 +51,7 @@ _SECRET_WORDS = frozenset(
         "cookie",
         "dsn",
         "jwt",
+        "sessionid",
         "otp",
         "bearer",
         "apikey",
@@ -147,6 +155,12 @@ _NAMED_VALUE = re.compile(
 _HEADER_VALUE = re.compile(
     r"""(?i)((?:set-)?cookie|authorization)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\r\n"']+)""",
 )
+# A signature (X-Amz-Signature, sig) opens what the URL names, as a password does.
+# Case is ignored inside only: a search for what may be either case would look at every character of a long text.
+_PARAMETER = re.compile(
+    r"([?&#;](?i:[^=&?#;\s]{0,64}(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key"
+    r"""|private[_-]?key|signature)|sig)=)[^&\s#"'<>]+"""
+)
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 
 _VERDICTS_LIMIT = 4096
@@ -189,18 +203,28 @@ def masked_fields(fields: Mapping[str, object]) -> dict[str, object]:
 
 def masked_field(name: str, value: object) -> object:
     """The value of a field as it may be shown. None and booleans tell nothing and stay."""
-    return _masked_by_name(name, value, 0)
+    try:
+        return _masked_by_name(name, value, 0, itertools.count())
+    except Exception as failure:  # noqa: BLE001 - as in `masked`
+        return _unreadable(value, failure)
 
 
 def masked(value: object) -> object:
     """The value with secrets masked. Containers and dataclasses are copied; other objects are returned as they are."""
-    return _masked(value, 0)
+    try:
+        return _masked(value, 0, itertools.count())
+    except Exception as failure:  # noqa: BLE001 - containers of others; a log call must survive one that cannot be read
+        return _unreadable(value, failure)
 
 
-def _masked_by_name(name: str, value: object, depth: int) -> object:
+def _unreadable(value: object, failure: Exception) -> str:
+    return f"<{type(value).__name__}: reading it raised {type(failure).__name__}>"
+
+
+def _masked_by_name(name: str, value: object, depth: int, seen: itertools.count[int]) -> object:
     match verdict(name):
         case Verdict.PLAIN:
-            return _masked(value, depth)
+            return _masked(value, depth, seen)
         case Verdict.SECRET if value is not None and not isinstance(value, bool):
             return MASK
         case Verdict.COUNT_OR_SECRET if value is not None and not isinstance(value, _NUMBERS):
@@ -208,47 +232,66 @@ def _masked_by_name(name: str, value: object, depth: int) -> object:
     return value
 
 
-def _masked(value: object, depth: int) -> object:
+def _masked(value: object, depth: int, seen: itertools.count[int]) -> object:
     if value.__class__ in _UNTOUCHED:
         return value
     if isinstance(value, str):
         return mask_urls(value)
     if isinstance(value, Mapping):
-        return _masked_mapping(value, depth)
+        return _masked_mapping(value, depth, seen)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
+        return _masked_mapping(dict(zip(value._fields, value, strict=True)), depth, seen)
     if isinstance(value, list | tuple | AbstractSet):
-        return _masked_items(value, depth)
+        return _masked_items(value, depth, seen)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _masked_mapping({item.name: getattr(value, item.name) for item in dataclasses.fields(value)}, depth)
-    return value
+        return _masked_mapping(_attributes(value), depth, seen)
+    return _masked(value.value, depth, seen) if isinstance(value, Enum) else value
 
 
-def _masked_mapping(value: Mapping[object, object], depth: int) -> object:
+def _attributes(instance: DataclassInstance) -> dict[object, object]:
+    """The fields of a dataclass; one that has no value yet is left out."""
+    names = [field.name for field in dataclasses.fields(instance)]
+    return {name: getattr(instance, name) for name in names if hasattr(instance, name)}
+
+
+def _masked_mapping(value: Mapping[object, object], depth: int, seen: itertools.count[int]) -> object:
     if depth >= DEPTH_LIMIT:
         return "..."
     shown: dict[str, object] = {}
-    for key, item in value.items():
-        if len(shown) >= ITEMS_LIMIT:
-            shown["..."] = f"{len(value) - ITEMS_LIMIT} more"
-            break
+    items = list(itertools.islice(value.items(), ITEMS_LIMIT))  # at once: other threads may change the mapping
+    for number, (key, item) in enumerate(items):
+        if next(seen) >= VALUE_ITEMS_LIMIT:
+            return {**shown, "...": f"{len(value) - number} more"}
         name = key if isinstance(key, str) else str(key)
-        shown[name] = _masked_by_name(name, item, depth + 1)
-    return shown
+        shown[mask_urls(name)] = _masked_by_name(name, item, depth + 1, seen)
+    return {**shown, "...": f"{len(value) - ITEMS_LIMIT} more"} if len(value) > ITEMS_LIMIT else shown
 
 
-def _masked_items(value: list[object] | tuple[object, ...] | AbstractSet[object], depth: int) -> object:
+def _masked_items(
+    value: list[object] | tuple[object, ...] | AbstractSet[object], depth: int, seen: itertools.count[int]
+) -> object:
     if depth >= DEPTH_LIMIT:
         return "..."
-    shown = [_masked(item, depth + 1) for item, _ in zip(value, range(ITEMS_LIMIT), strict=False)]
-    return [*shown, f"... {len(value) - ITEMS_LIMIT} more"] if len(value) > ITEMS_LIMIT else shown
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str | bytes):
+        # Headers and forms come as pairs too: ("Authorization", "Bearer ...").
+        return [_masked(value[0], depth + 1, seen), _masked_by_name(str(value[0]), value[1], depth + 1, seen)]
+    shown: list[object] = []
+    for item in list(itertools.islice(value, ITEMS_LIMIT)):
+        if next(seen) >= VALUE_ITEMS_LIMIT:
+            break
+        shown.append(_masked(item, depth + 1, seen))
+    return [*shown, f"... {len(value) - len(shown)} more"] if len(value) > len(shown) else shown
 
 
 def mask_urls(text: str) -> str:
-    """The text with passwords and secret parameters of the URLs in it masked: `postgres://app:******@db/forms`."""
-    if "://" not in text:
-        return text
-    if "@" in text:
+    """The text with passwords and secret parameters of the URLs in it masked: `postgres://app:******@db/forms`.
+
+    A path with a query (`/forms?token=******`) and a query alone (`token=******&page=2`) are found too.
+    """
+    if "://" in text and "@" in text:
         text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
-    return _NAMED_VALUE.sub(rf"\1\2{MASK}", text) if "?" in text else text
+    # The mark in front makes a query alone begin as one in a URL does.
+    return _PARAMETER.sub(rf"\1{MASK}", f"?{text}")[1:] if "=" in text else text
 
 
 def mask_text(text: str) -> str:

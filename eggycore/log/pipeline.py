@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from eggycore.log.bridge import Bridge
 from eggycore.log.console import Console, wants_colour
+from eggycore.log.errors import LogTargetError
 from eggycore.log.files import open_file
 from eggycore.log.levels import FATAL, NAMES, WARN, Level, number_of
 from eggycore.log.lines import Lines
@@ -50,6 +53,7 @@ class Pipeline:
         self._lines = Lines({})
         self._sampler: Sampler | None = None
         self._sink: Sink | _LastResort = _LastResort()
+        self._open_sink: Callable[[], Sink] | None = None
         self._bridge: Bridge | None = None
         self._dropped_before = 0
         self._sampled_before = 0
@@ -120,8 +124,10 @@ class Pipeline:
         """
         threshold = number_of(level)
         lines = Lines({"service": service, "environment": environment, **options.place})
-        sink = _opened(options, format, lines)
+        open_sink = partial(_opened, options, format, lines)
+        sink = open_sink()
         self.stop(timeout=1.0)
+        self._open_sink = open_sink
         self._lines = lines
         self._sampler = Sampler(options.sampling) if options.sampling else None
         self._sink = sink
@@ -135,6 +141,7 @@ class Pipeline:
         if not self._exit_hook:
             self._exit_hook = True
             atexit.register(self.stop, 1.0)
+            os.register_at_fork(after_in_child=self._begin_anew_in_a_child)
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything logged before is written, at most `timeout` seconds. Whether it is."""
@@ -142,7 +149,7 @@ class Pipeline:
 
     def stop(self, timeout: float) -> None:
         """Write what waits, at most `timeout` seconds, and close the outputs. Idempotent."""
-        sink, self._sink = self._sink, _LastResort()
+        sink, self._sink, self._open_sink = self._sink, _LastResort(), None
         if self._bridge is not None:
             self._bridge.uninstall()
             self._bridge = None
@@ -152,6 +159,18 @@ class Pipeline:
         if self._sampler is not None:
             self._sampled_before += self._sampler.held_back
             self._sampler = None
+
+    def _begin_anew_in_a_child(self) -> None:
+        """Open outputs of its own in a forked child.
+
+        It has no writer thread, what is queued is written by its parent, and another thread may hold the lock for ever.
+        """
+        if self._open_sink is None:
+            return
+        try:
+            self._sink = self._open_sink()
+        except LogTargetError:
+            self._sink = _LastResort()
 
     def _emit_foreign(self, level: int, message: str, fields: Mapping[str, object]) -> None:
         if level >= self.threshold:

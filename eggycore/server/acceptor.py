@@ -69,8 +69,13 @@ class Acceptor(web.Server):
         return sum(connection.request is not None for connection in self._open())
 
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept on these bound sockets, which are ours from now on."""
+        """Accept on these bound sockets, which are ours from now on.
+
+        Raises:
+            OSError: Somebody who has bound the port as well listens there already.
+        """
         for bound in sockets:
+            bound.listen(BACKLOG)  # it may fail, and uvloop would not say so
             self._listening.append((await self._loop.create_server(self, sock=bound, backlog=BACKLOG), bound))
 
     async def stop_listening(self) -> None:

@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 
 from eggycore import log
+from eggycore.containment import must_pass
 from eggycore.log.context import CONTEXT, accept_request_id, new_request_id
 from eggycore.metrics import Histogram, Registry
 from eggycore.server.draining import DRAINING
@@ -270,7 +271,7 @@ class _Call:
                 self._keep_request_id()
             elif isinstance(error, asyncio.CancelledError) and self._method.calls.was_cut():
                 return await self._end(grpc.StatusCode.UNAVAILABLE, "The server is stopping; call again.")
-            elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+            elif not must_pass(error) and not isinstance(error, grpc.aio.AbortError):
                 return await self._recover(error)
             return False
         finally:
@@ -283,7 +284,7 @@ class _Call:
         if trailing is not self._trailing:
             self._context.set_trailing_metadata((*trailing, *self._trailing))
 
-    async def _recover(self, error: Exception) -> bool:
+    async def _recover(self, error: BaseException) -> bool:
         """End the call with a status that says nothing of the error; the log says it all.
 
         A status that the servicer has set before it raised is kept.

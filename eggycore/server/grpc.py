@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eggycore import log
@@ -350,6 +351,17 @@ class _Running:
         until = clock() + min(life, most)
         while (left := min(self.calls.newest_peer + life, until) - clock()) > 0:  # noqa: ASYNC110 - newcomers move it
             await asyncio.sleep(left)
+
+
+def require_grpc() -> None:
+    """Find gRPC without importing it.
+
+    Raises:
+        GRPCMissing: It is not installed.
+    """
+    for module in ("grpc", "grpc_health", "grpc_reflection"):
+        if find_spec(module) is None:
+            raise GRPCMissing(module)
 
 
 def _import_grpc() -> None:

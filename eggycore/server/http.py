@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ from eggycore import log
 from eggycore.metrics import Registry
 from eggycore.resources import Resources
 from eggycore.server.acceptor import Acceptor
-from eggycore.server.ports import bind_port
+from eggycore.server.ports import bind_error, bind_port
 from eggycore.server.settings import HTTPSettings
 from eggycore.server.stopped import Stopped
 from eggycore.types import Control, Service
@@ -111,9 +112,11 @@ class HTTPServer:
         try:
             self._acceptor = await self._prepare()
             await self._acceptor.listen(sockets)
-        except BaseException:
+        except BaseException as error:
             for bound in sockets:
                 bound.close()
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:  # others bound it, too, and listen first
+                raise bind_error(self._host, self._port, self._port_setting) from error
             raise
         self._address = sockets[0].getsockname()[:2]
         log.info("listening", server=self.name, host=self.address[0], port=self.address[1])
@@ -130,8 +133,8 @@ class HTTPServer:
                 503. None waits for all of them. It returns at most half a second later. Cancelling it cuts at once.
         """
         async with self._stopping:
-            if self.stopped is None:
-                self.stopped = await self._stop(self._acceptor, timeout) if self._acceptor is not None else None
+            if self.stopped is None and self._acceptor is not None:
+                await self._stop(self._acceptor, timeout)
         return self.stopped or Stopped(finished=0, cut=0)
 
     def as_service(
@@ -176,7 +179,7 @@ class HTTPServer:
         await control.draining.wait()
         self.begin_drain()
 
-    async def _stop(self, acceptor: Acceptor, timeout: float | None) -> Stopped:
+    async def _stop(self, acceptor: Acceptor, timeout: float | None) -> None:
         self.begin_drain()
         answered_before = acceptor.requests_count - acceptor.in_flight
         try:
@@ -187,8 +190,8 @@ class HTTPServer:
                     await acceptor.let_go()
         finally:
             cut = await acceptor.cut()
+            self.stopped = Stopped(finished=acceptor.requests_count - answered_before - cut, cut=cut)
             await self.app.cleanup()
-        return Stopped(finished=acceptor.requests_count - answered_before - cut, cut=cut)
 
 
 def _add_routes(dispatcher: web.UrlDispatcher, routes: Iterable[Route], resources: Resources) -> None:

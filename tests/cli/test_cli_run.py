@@ -149,14 +149,3 @@ eggycore: LookupError: postgresql://app:***@db is away
 """
     )
     assert "Traceback" in run("run", "-v").stderr
-
-
-def test_a_stop_before_anything_was_opened_is_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eggycore.process import StopDuringSetup
-
-    def stopped(runtime: object, **options: object) -> int:
-        raise StopDuringSetup("SIGTERM")
-
-    monkeypatch.setattr("eggycore.runtime.Runtime.run", stopped)
-    result = run("run")
-    assert (result.exit_code, result.stderr) == (0, "")

@@ -75,6 +75,19 @@ async def test_the_deadline_ends_even_what_cannot_be_cancelled(start: Start, stu
         assert "never_ending_work" in forced["stacks"]
 
 
+async def test_an_initializer_that_does_not_close_leaves_the_others_their_turn(start: Start):
+    instance = await start("phases_app", "--plugins", "", HANG_IN="close", SHUTDOWN_TIMEOUT="2s")
+    await instance.until("ready")
+    instance.signal(signal.SIGTERM)
+    assert await instance.ended() == 1
+    assert [line["what"] for line in instance.said("closed")] == ["service", "second", "first"]
+    (failed,) = instance.said("failed to close")
+    assert failed["component"] == "first"
+    assert len(instance.said("stopped")) == 1
+    assert instance.said("forced exit: what is still running is cut off") == []
+    assert await instance.stderr() == ""
+
+
 async def test_sigusr1_writes_the_stacks_of_all_tasks_and_threads(start: Start):
     instance = await start("phases_app", "--plugins", "")
     await instance.until("ready")

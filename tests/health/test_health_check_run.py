@@ -46,6 +46,15 @@ async def test_a_check_that_returns_passes(check: Callable[[], object]) -> None:
     assert await outcome_of(check) == Outcome(kind="passed")
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), asyncio.CancelledError()])
+async def test_a_check_that_ends_itself_ends_nothing_else(error: BaseException) -> None:
+    async def check() -> None:
+        raise error
+
+    outcome = await outcome_of(check)
+    assert (outcome.kind, outcome.reason) == ("failed", type(error).__name__)
+
+
 async def test_a_check_that_returns_false_fails() -> None:
     assert await outcome_of(lambda: False) == Outcome(kind="failed", reason="it returned False")
 

@@ -262,6 +262,50 @@ async def test_a_start_that_takes_too_long_names_its_step_and_where_it_waits():
     )
 
 
+async def test_a_start_that_takes_too_long_names_the_service_that_does_not_serve_and_no_other():
+    world = World(startup=0.05)
+
+    async def hang_here(control: Control) -> None:
+        await asyncio.Event().wait()
+
+    def red() -> None:
+        raise ValueError
+
+    world.service("slow", run=hang_here)
+    world.service("tick")
+    world.checks.append(HealthCheck(name="queue", check=red))
+    with pytest.raises(StartTimeout) as caught:
+        await world.launcher.serve()
+    assert caught.value.step == "starting slow"
+    assert "in hang_here" in caught.value.stack
+
+
+async def test_a_start_that_was_refused_until_the_end_says_why():
+    world = World(startup=0.05)
+    world.initializer("queue", open=refused_times(10**9, world.opens("queue")))
+    with pytest.raises(StartTimeout) as caught:
+        await world.launcher.serve()
+    assert render(diagnose(caught.value)) == (
+        "The start did not finish within 0.05 s; it stood at: opening queue.\n"
+        "  cause:  It was being tried again; the last attempt failed: ConnectionRefusedError: nobody listens\n"
+        "  action: Mend what it waits for, or allow more with STARTUP_TIMEOUT."
+    )
+
+
+async def test_a_service_that_is_not_critical_and_never_serves_does_not_hold_up_the_start():
+    world = World()
+
+    async def run(control: Control) -> None:
+        raise ValueError("no")
+
+    world.service("side", run=run, critical=False, restart=Restart(when="never"))
+    serving = await world.until_ready()
+    result = world.health.probe("ready")
+    assert (result.status, result.http_status) == ("DEGRADED", 200)
+    world.launcher.request_stop("the test")
+    assert await serving == 0
+
+
 async def test_a_start_that_waits_for_a_check_names_the_check():
     world = World(startup=0.05)
 
@@ -429,6 +473,91 @@ async def test_cancelling_serve_closes_everything():
     with pytest.raises(asyncio.CancelledError):
         await serving
     assert world.events == ["open database", "start tick", "stop tick", "close database"]
+
+
+async def test_cancelling_serve_on_the_way_down_closes_everything_all_the_same():
+    world = World(drain_delay=0.1)
+    world.initializer("database")
+    serving = await world.until_ready()
+    world.launcher.request_stop("SIGTERM")
+    await world.launcher.draining.wait()
+    for _ in range(2):
+        serving.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert world.events == ["open database", "close database"]
+    assert len(world.log.of("stopped")) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError(), SystemExit(3)])
+async def test_whatever_closing_raises_the_rest_is_closed(error: BaseException):
+    world = World()
+
+    @asynccontextmanager
+    async def open_() -> AsyncIterator[str]:
+        yield "open"
+        raise error
+
+    world.initializer("database")
+    world.initializer("queue", open=open_)
+    serving = await world.until_ready()
+    world.launcher.request_stop("SIGTERM")
+    assert await serving == 1
+    assert world.events == ["open database", "close database"]
+    (failed,) = world.log.of("failed to close")
+    assert failed["component"] == "queue"
+
+
+async def test_one_that_never_closes_leaves_time_for_the_rest():
+    world = World(shutdown=1.0)
+    left: list[float] = []
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[str]:
+        yield "open"
+        left.append(deadline - asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def stuck() -> AsyncIterator[str]:
+        yield "open"
+        await asyncio.Event().wait()
+
+    world.initializer("database", open=slow)
+    world.initializer("queue", open=stuck)
+    serving = await world.until_ready()
+    deadline = asyncio.get_running_loop().time() + world.budgets.shutdown
+    world.launcher.request_stop("SIGTERM")
+    assert await serving == 1
+    assert left[0] > 0.1
+    (failed,) = world.log.of("failed to close")
+    assert "did not close within 0.8 s" in str(failed["reason"])
+
+
+async def test_what_was_half_open_has_the_budget_of_the_way_down_to_close():
+    world = World()
+    half_open = asyncio.Event()
+
+    @asynccontextmanager
+    async def open_() -> AsyncIterator[str]:
+        try:
+            half_open.set()
+            await asyncio.Event().wait()
+            yield "never"
+        finally:
+            await stopping.wait()
+            world.events.append("close queue")
+
+    world.initializer("database")
+    world.initializer("queue", open=open_)
+    stopping = world.launcher.draining
+    serving = asyncio.create_task(world.launcher.serve())
+    await half_open.wait()
+    world.launcher.request_stop("SIGTERM")
+    assert await serving == 0
+    assert world.events == ["open database", "close queue", "close database"]
+    closed = [span.component for span in world.launcher._timeline.spans if span.phase == "close"]
+    assert closed == ["queue", "database"]
 
 
 async def test_one_summary_line_says_how_it_ended():

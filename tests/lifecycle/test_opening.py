@@ -86,12 +86,39 @@ async def test_cancelling_the_wait_closes_what_was_half_open():
         finally:
             closed.set()
 
-    waiting = asyncio.create_task(opening(pool).opened())
+    initializer = opening(pool)
+    waiting = asyncio.create_task(initializer.opened())
     await half_open.wait()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    await initializer.close(timeout=5)
     assert closed.is_set()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), asyncio.CancelledError()])
+async def test_opening_ends_no_process_and_cancels_nobody(error: BaseException):
+    @asynccontextmanager
+    async def pool() -> AsyncIterator[str]:
+        raise error
+        yield "never"
+
+    with pytest.raises(RuntimeError, match=f"it raised {type(error).__name__}") as caught:
+        await opening(pool).opened()
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+async def test_closing_ends_no_process_and_cancels_nobody(error: BaseException):
+    @asynccontextmanager
+    async def pool() -> AsyncIterator[str]:
+        yield "open"
+        raise error
+
+    initializer = opening(pool)
+    await initializer.opened()
+    with pytest.raises(RuntimeError, match=f"it raised {type(error).__name__}"):
+        await initializer.close(timeout=5)
 
 
 async def test_one_that_does_not_close_is_cancelled_and_named():

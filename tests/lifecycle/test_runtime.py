@@ -18,6 +18,7 @@ from eggycore.diagnostics import diagnose, render
 from eggycore.plan import PlanError
 from eggycore.runtime import NotConfigured, Runtime
 from eggycore.runtimes import NoRuntime
+from eggycore.server.grpc import GRPCMissing
 from eggycore.testing import Running, running
 from eggycore.types import Change, Control
 
@@ -129,6 +130,16 @@ async def test_a_refused_reload_changes_nothing(tmp_path: Path):
         assert app.changes == []
 
 
+async def test_a_reload_that_is_asked_for_while_stopping_tells_nobody(tmp_path: Path):
+    app = Greeter()
+    async with running(app, folder=tmp_path) as service:
+        (tmp_path / ".env").write_text("GREETING=hi\n")
+        service.runtime.draining.set()
+        service.runtime.request_reload()
+        assert "eggycore reload" not in {task.get_name() for task in asyncio.all_tasks()}
+    assert app.changes == []
+
+
 async def test_a_red_check_is_seen_in_readiness(run_app: RunApp):
     app = Greeter()
     service = await run_app(app)
@@ -231,6 +242,47 @@ def test_the_configuration_is_not_there_before_it_is_read():
         "  cause:  register_settings runs before any configuration is read.\n"
         "  action: Read runtime.config in init_infra, register_services, a handler or a run function."
     )
+
+
+def test_a_servicer_without_grpc_is_refused_before_anything_opens(monkeypatch: pytest.MonkeyPatch):
+    class App:
+        @hookimpl
+        def register_services(self, runtime: Runtime) -> None:
+            runtime.grpc.add(lambda servicer, server: None, object())
+
+    monkeypatch.setattr("eggycore.server.grpc.find_spec", lambda module: None)
+    with pytest.raises(GRPCMissing):
+        Runtime(app=App(), discover=False, environ={}).make_plan()
+
+
+async def test_a_reload_that_goes_on_is_taken_back_before_anything_closes(tmp_path: Path):
+    events: list[str] = []
+    changing = asyncio.Event()
+
+    class App(Greeter):
+        @hookimpl
+        def init_infra(self, runtime: Runtime) -> Initializer[Words]:
+            @asynccontextmanager
+            async def open_words() -> AsyncIterator[Words]:
+                yield Words({"greeting": "hello"})
+                events.append("closed")
+
+            return Initializer(name="words", open=open_words, provides=Words)
+
+        @hookimpl
+        async def config_changed(self, change: Change) -> None:
+            changing.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                events.append("left")
+
+    async with running(App(), folder=tmp_path) as service:
+        (tmp_path / ".env").write_text("GREETING=bonjour\n")
+        service.runtime.request_reload()
+        await changing.wait()
+    assert events == ["left", "closed"]
+    assert service.runtime.config.generation == 1
 
 
 async def test_hooks_may_hold_the_drain_and_ask_for_a_stop_before_there_is_a_plan():

@@ -68,7 +68,7 @@ async def test_a_service_that_stops_when_told_is_no_crash():
         await control.stopping.wait()
 
     supervised, recorder = supervise(run)
-    await supervised.serving()
+    await supervised.settled()
     await supervised.stop(timeout=5)
     assert recorder.events == ["started"]
 
@@ -127,6 +127,39 @@ async def test_sys_exit_inside_a_service_is_a_crash_and_does_not_end_the_loop():
     supervised, recorder = supervise(run, restart=Restart(when="never"))
     await supervised.task
     assert recorder.events == ["started", ("crashed", "SystemExit", None), "died"]
+
+
+async def test_what_a_service_awaits_being_cancelled_is_a_crash_of_the_service():
+    async def run(control: Control) -> None:
+        control.started()
+        inner = asyncio.create_task(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(inner.cancel)
+        await inner
+
+    supervised, recorder = supervise(run, restart=Restart(when="never"))
+    await supervised.task
+    assert recorder.events == ["started", ("crashed", "CancelledError", None), "died"]
+
+
+async def test_sys_exit_while_stopping_is_a_failure_and_does_not_end_the_loop():
+    async def run(control: Control) -> None:
+        control.started()
+        await control.stopping.wait()
+        raise SystemExit(3)
+
+    supervised, _ = supervise(run)
+    await supervised.settled()
+    with pytest.raises(RuntimeError, match="it raised SystemExit"):
+        await supervised.stop(timeout=5)
+
+
+async def test_one_that_is_not_critical_is_settled_once_it_will_never_serve():
+    async def run(control: Control) -> None:
+        raise ValueError("no")
+
+    supervised, recorder = supervise(run, restart=Restart(when="never"), critical=False)
+    await supervised.settled()
+    assert recorder.events == [("crashed", "ValueError", None), "died"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +221,7 @@ async def test_what_a_service_raises_while_it_stops_is_raised_by_stop():
         raise OSError("flush failed")
 
     supervised, _ = supervise(run)
-    await supervised.serving()
+    await supervised.settled()
     with pytest.raises(OSError, match="flush failed"):
         await supervised.stop(timeout=5)
 
@@ -202,7 +235,7 @@ async def test_a_service_that_overruns_is_cancelled_and_named_with_its_innermost
         await stuck_here(control)
 
     supervised, _ = supervise(run, stop_timeout=0.0)
-    await supervised.serving()
+    await supervised.settled()
     with pytest.raises(ServiceOverran) as caught:
         await supervised.stop(timeout=5)
     assert supervised.task.cancelled()
@@ -227,7 +260,7 @@ async def test_a_service_that_ignores_its_cancellation_does_not_hold_up_the_stop
                 continue
 
     supervised, _ = supervise(run, stop_timeout=0.0)
-    await supervised.serving()
+    await supervised.settled()
     with pytest.raises(ServiceOverran):
         await supervised.stop(timeout=5)
     assert not supervised.task.done()

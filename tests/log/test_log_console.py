@@ -37,6 +37,15 @@ def test_a_request_id_is_shortened() -> None:
     assert shown("x", request_id="0123456789abcdef") == f"TIME INFO  {'x':<28} request_id=01234567\n"
 
 
+def test_characters_of_two_columns_and_of_none_keep_the_fields_in_line() -> None:
+    assert shown("日本語", n=1) == f"TIME INFO  日本語{' ' * 22} n=1\n"
+    assert shown("cafe\u0301", n=1) == f"TIME INFO  cafe\u0301{' ' * 24} n=1\n"
+
+
+def test_no_line_of_a_message_looks_like_another_line_of_the_log() -> None:
+    assert shown("name is\n12:00:00.000 ERROR fake") == "TIME INFO  name is\n    12:00:00.000 ERROR fake\n"
+
+
 def test_a_text_of_several_lines_stands_below() -> None:
     assert shown("stacks", stacks="main:\n  run", n=1) == (
         f"TIME INFO  {'stacks':<28} n=1\n  stacks:\n    main:\n      run\n"

@@ -22,6 +22,12 @@ def test_fields_of_the_context_are_on_every_line_inside_the_block(log_file: Any)
     assert "order" not in outside
 
 
+def test_a_field_of_the_context_may_have_any_name(log_file: Any) -> None:
+    with log.with_context(self=7, msg=8):
+        log.info("x")
+    assert (log_file.last()["self"], log_file.last()["msg"]) == (7, 8)
+
+
 def test_a_field_of_the_call_wins_over_the_context(log_file: Any) -> None:
     with log.with_context(order=7):
         log.info("x", order=8)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,9 @@ import pytest
 
 from eggycore import log
 from eggycore.diagnostics import diagnose, render
-from eggycore.log.backups import DAY, Backups, Rotation
+from eggycore.log.backups import DAY, SETTLE_SECONDS, Backups, Rotation
 from eggycore.log.errors import LogTargetError
-from eggycore.log.files import FileOutlet, open_file
+from eggycore.log.files import LOOK_SECONDS, FileOutlet, open_file
 from eggycore.log.options import FileOutput
 
 NOON = 1_767_268_800.0  # 2026-01-01T12:00:00Z
@@ -189,12 +192,84 @@ def test_files_set_aside_are_compressed(tmp_path: Path, opened: Callable[..., Fi
         assert packed.read() == b"1\n"
 
 
+def test_a_file_is_compressed_when_other_processes_have_had_the_time_to_leave_it(tmp_path: Path, clock: Clock) -> None:
+    plain = tmp_path / "forms-20260101T120000.000Z.log"
+    plain.write_bytes(b"1\n")
+    os.utime(plain, (NOON, NOON))
+    waits: list[float | None] = []
+
+    class Asked(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            clock.now += timeout or 0
+            if len(waits) == 1:
+                with plain.open("ab") as file:  # as another process does until it looks where its file is
+                    file.write(b"2\n")
+                os.utime(plain, (NOON + 1, NOON + 1))
+            return False
+
+    tidying = Backups(tmp_path / "forms.log", Rotation(compress=True), clock=clock)
+    tidying._asked = Asked()
+    tidying.tidy_soon()
+    assert tidying.join(10.0)
+    assert waits == [SETTLE_SECONDS, 1.0]
+    assert SETTLE_SECONDS > LOOK_SECONDS
+    with gzip.open(tmp_path / f"{plain.name}.gz") as packed:
+        assert packed.read() == b"1\n2\n"
+
+
+def test_a_file_that_another_process_compresses_is_left_to_it(tmp_path: Path) -> None:
+    plain = tmp_path / "forms-20260101T120000.000Z.log"
+    plain.write_bytes(b"1\n")
+    with plain.open("rb") as of_the_other_process:
+        fcntl.flock(of_the_other_process, fcntl.LOCK_EX)
+        tidying = Backups(tmp_path / "forms.log", Rotation(compress=True), clock=lambda: time.time() + SETTLE_SECONDS)
+        tidying.tidy_soon()
+        assert tidying.join(10.0)
+        assert names(tmp_path) == [plain.name]
+
+
+def test_files_set_aside_while_one_waits_to_be_compressed_are_removed_at_once(tmp_path: Path) -> None:
+    tidying = Backups(tmp_path / "forms.log", Rotation(max_backups=1, compress=True))
+    for number in range(3):
+        (tmp_path / f"forms-20260101T12000{number}.000Z.log").write_bytes(b"")
+        tidying.tidy_soon()
+        wait_until(lambda newest=number: names(tmp_path) == [f"forms-20260101T12000{newest}.000Z.log"])
+    tidying.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_two_processes_that_set_a_file_aside_at_once_do_it_once(
+    tmp_path: Path, opened: Callable[..., FileOutlet], capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine, theirs = opened(max_bytes=4), opened(max_bytes=4)
+    write(mine, b"1\n")
+    write(theirs, b"2\n")
+    is_at_path = mine._is_at_path
+
+    def is_at_path_until_the_other_process_comes_in() -> bool:
+        answer = is_at_path()
+        write(theirs, b"222\n")
+        return answer
+
+    mine._is_at_path = is_at_path_until_the_other_process_comes_in  # type: ignore[method-assign]
+    write(mine, b"333\n")
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"1\n2\n222\n", b"333\n"]
+    assert capfd.readouterr().err == ""
+
+
 def test_closing_while_a_file_is_compressed_leaves_the_plain_file(tmp_path: Path) -> None:
     plain = tmp_path / "forms-20260101T120000.000Z.log"
     plain.write_bytes(b"x" * 3_000_000)
-    backups = Backups(tmp_path / "forms.log", Rotation(compress=True))
-    backups._stopping.set()
-    backups._compress(plain)
+    tidying = Backups(tmp_path / "forms.log", Rotation(compress=True))
+    tidying._stopping = True
+    tidying._compress(plain)
     assert names(tmp_path) == [plain.name]
 
 

@@ -85,10 +85,10 @@ def test_fatal_calls_who_has_taken_over_and_returns(log_file: Any) -> None:
 
 def test_a_logger_has_a_name_and_fields_of_its_own(log_file: Any) -> None:
     logger = log.get("forms.store").bind(table="forms")
-    logger.info("stored", form=7, event="created", method_name="m")
+    logger.info("stored", form=7, event="created", method_name="m", self=1)
     line = log_file.last()
     assert (line["logger"], line["table"], line["form"]) == ("forms.store", "forms", 7)
-    assert (line["message"], line["event_"], line["method_name_"]) == ("stored", "created", "m")
+    assert (line["message"], line["event_"], line["method_name_"], line["self_"]) == ("stored", "created", "m", 1)
 
 
 def test_lines_of_those_who_use_structlog_itself_come_out_like_ours(log_file: Any) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import re
 import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,51 @@ def test_an_object_whose_text_fails_still_makes_a_line() -> None:
             raise RuntimeError
 
     assert rendered("x", field=Broken())["field"] == "<Broken: __str__ raised RuntimeError>"
+
+
+class Failing(dict[str, object]):
+    def items(self) -> Any:
+        raise RuntimeError
+
+
+class FailingText:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Proxy:
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("working outside of a request")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Failing(), "<Failing: reading it raised RuntimeError>"),
+        ({FailingText(): 1}, "<dict: reading it raised RuntimeError>"),
+        (Proxy(), "<Proxy: reading it raised RuntimeError>"),
+        ([Proxy()], "<list: reading it raised RuntimeError>"),
+    ],
+    ids=["mapping", "key", "proxy", "proxy in a list"],
+)
+def test_a_value_that_cannot_be_read_still_makes_a_line(value: object, shown: str) -> None:
+    for name in ("unreadable", "unreadable"):  # the second time the name is known
+        assert rendered("x", **{name: value})["unreadable"] == shown
+
+
+def test_a_dataclass_that_is_not_complete_yet_shows_what_it_has() -> None:
+    @dataclass
+    class Order:
+        number: int
+        paid: bool = field(init=False)
+
+    assert rendered("x", order=Order(7))["order"] == {"number": 7}
+
+
+def test_a_text_as_exception_is_a_field() -> None:
+    assert rendered("x", exc="refused")["exc"] == "refused"
+    assert rendered("x", exc=ValueError("refused"))["exception"]["message"] == "refused"
 
 
 def test_a_cycle_ends() -> None:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from eggycore.log.masking import MASK, Verdict, mask_text, mask_urls, masked_fields, verdict
+from eggycore.log.masking import MASK, VALUE_ITEMS_LIMIT, Verdict, mask_text, mask_urls, masked_fields, verdict
 
 
 @pytest.mark.parametrize(
     "name",
     """password Password db_password PGPASSWORD passwd pwd passphrase secret client_secret clientSecret SECRET_KEY token
     access_token accessToken authToken x-auth-token token2 Authorization proxy_authorization auth api_key apiKey
-    API_KEY APIKey X-Api-Key apikey private_key dsn DATABASE_DSN cookie Set-Cookie session_id credential jwt
+    API_KEY APIKey X-Api-Key apikey private_key dsn DATABASE_DSN cookie Set-Cookie session_id sessionid credential jwt
     password_hash token_value connection_string""".split(),
 )
 def test_a_name_with_a_secret_word_is_secret(name: str) -> None:
@@ -51,6 +56,31 @@ def test_secrets_are_found_in_containers_in_containers() -> None:
     }
 
 
+def test_secrets_are_found_in_named_tuples_pairs_and_enums() -> None:
+    class Login(NamedTuple):
+        user: str
+        password: str
+
+    class Server(Enum):
+        MAIN = "postgres://app:s3cret@db/forms"
+
+    assert masked_fields(
+        {
+            "login": Login("ann", "s3cret"),
+            "headers": {"X-Api-Key": "abc", "Host": "forms"}.items(),
+            "raw_headers": ((b"x-api-key", b"abc"),),
+            "server": Server.MAIN,
+            "by_server": {"postgres://app:s3cret@db/forms": 1},
+        }
+    ) == {
+        "login": {"user": "ann", "password": MASK},
+        "headers": [["X-Api-Key", MASK], ["Host", "forms"]],
+        "raw_headers": [[b"x-api-key", MASK]],
+        "server": "postgres://app:******@db/forms",
+        "by_server": {"postgres://app:******@db/forms": 1},
+    }
+
+
 def test_what_was_given_is_not_changed() -> None:
     given_fields = {"a": {"password": "x"}}
     masked_fields(given_fields)
@@ -65,6 +95,25 @@ def test_a_large_container_is_cut() -> None:
     assert shown["map"]["..."] == "500 more"
 
 
+def test_objects_that_hold_each_other_are_cut() -> None:
+    @dataclass
+    class Node:
+        parent: Node | None = None
+        children: list[Node] = field(default_factory=list)
+
+    root = Node()
+    root.children = [Node(root) for _ in range(200)]  # eight levels of these are 200**4 nodes
+    count = sum(1 for _ in flattened(masked_fields({"root": root})))
+    assert VALUE_ITEMS_LIMIT <= count < 2 * VALUE_ITEMS_LIMIT
+
+
+def flattened(value: object) -> Iterator[object]:
+    yield value
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from flattened(item)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -76,6 +125,12 @@ def test_a_large_container_is_cut() -> None:
         ("https://forms/x", "https://forms/x"),
         ("https://forms/x?page=2&token=abc&q=1", "https://forms/x?page=2&token=******&q=1"),
         ("ann@example.org", "ann@example.org"),
+        ("/forms?page=2&access_token=abc", "/forms?page=2&access_token=******"),
+        ("api_key=abc&page=2", "api_key=******&page=2"),
+        ("https://forms/x?page=2#id_token=abc", "https://forms/x?page=2#id_token=******"),
+        ("Server=db;Password=abc", "Server=db;Password=******"),
+        ("https://files/7?X-Amz-Signature=abc&sig=def", "https://files/7?X-Amz-Signature=******&sig=******"),
+        ("/forms?page=2&design=a&title=b", "/forms?page=2&design=a&title=b"),
     ],
 )
 def test_passwords_in_urls_are_masked(text: str, shown: str) -> None:
@@ -107,7 +162,9 @@ def test_no_password_survives_in_a_url(password: str) -> None:
     assert secret not in mask_urls(f"postgres://app:{secret}@db/forms")
 
 
-@pytest.mark.parametrize("text", ["a-" * 50_000, "://" * 30_000 + "@", "://:" * 20_000 + "@", "password" * 10_000])
+@pytest.mark.parametrize(
+    "text", ["a-" * 50_000, "://" * 30_000 + "@", "://:" * 20_000 + "@", "password" * 10_000, "?token" * 20_000 + "="]
+)
 def test_masking_a_long_text_ends(text: str) -> None:
     mask_text(text)
 

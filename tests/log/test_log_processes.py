@@ -87,6 +87,48 @@ def test_what_is_queued_at_a_normal_exit_is_written() -> None:
     assert numbers(run("log.init()\nfor number in range(10): log.info('x', number=number)").stdout) == list(range(10))
 
 
+def test_a_warning_while_the_interpreter_goes_down_is_said() -> None:
+    code = """
+class Kept:
+    def __del__(self):
+        log.warn("collected late")
+
+log.init()
+kept = Kept()
+"""
+    done = run(code)
+    assert done.returncode == 0
+    assert b"collected late" in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+def test_a_forked_child_logs_though_another_thread_held_the_lock_and_writes_no_line_of_its_parent() -> None:
+    code = """
+log.init()
+log.info("x", number=1)
+holding, forked = threading.Event(), threading.Event()
+
+def hold():
+    with PIPELINE._sink._lock:
+        holding.set()
+        forked.wait()
+
+threading.Thread(target=hold).start()
+holding.wait()
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    log.info("x", number=2)
+    log.close()
+    os._exit(0)
+forked.set()
+assert os.waitpid(child, 0)[1] == 0
+"""
+    done = run(code)
+    assert done.stderr == b""
+    assert sorted(numbers(done.stdout)) == [1, 2]
+
+
 def test_the_process_goes_on_when_the_reader_of_stdout_leaves() -> None:
     code = """
 log.init()

@@ -5,7 +5,6 @@ It is one function because each layer of its own costs microseconds of every req
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TypeAlias
@@ -105,7 +104,7 @@ class Fused:
 
     async def _recover(self, request: Request, error: BaseException, request_id: str) -> tuple[web.StreamResponse, int]:
         """Answer after all, when there is still somebody to answer; the response and the status for the records."""
-        if not isinstance(error, Exception | asyncio.CancelledError):
+        if isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise error
         gone = client_is_gone(request)
         if gone and isinstance(error, ConnectionError):

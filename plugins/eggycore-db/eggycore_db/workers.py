@@ -142,7 +142,7 @@ class Lane:
         ended: ThreadFuture[None] = ThreadFuture()
         ended.set_running_or_notify_cancel()  # from here on a cancelled close() cannot cancel it
         thread = threading.Thread(target=self._work, args=(ended,), name=self._name, daemon=True)
-        thread.start()  # it takes the lock only once it has work: it is counted before, or not at all when this fails
+        thread.start()  # first: one that the system refuses is not counted; it has no work before it is
         self._ended[thread] = ended
         self._threads += 1
         self._idle += 1

@@ -83,8 +83,11 @@ class MetricsService:
             collector: An object with `collect()`; with `describe()` too, names that clash are found at once.
 
         Raises:
+            TypeError: It has no `collect()`, or is the class of a collector.
             ValueError: A metric of this name is registered.
         """
+        if isinstance(collector, type) or not callable(getattr(collector, "collect", None)):
+            raise TypeError(f"register_collector() takes an object with collect(), not {collector!r}")
         from eggycore_monitoring.collectors import GuardedCollector
 
         self.registry.register(GuardedCollector(collector))

@@ -186,6 +186,12 @@ def test_a_collector_that_describes_itself_is_refused_when_its_name_is_taken(run
         service.register_collector(Described())
 
 
+@pytest.mark.parametrize("collector", [object(), QueueCollector])
+def test_what_cannot_collect_is_refused(runtime: Any, collector: Any) -> None:
+    with pytest.raises(TypeError, match=r"register_collector\(\) takes an object with collect\(\), not <"):
+        MetricsService(runtime).register_collector(collector)
+
+
 def test_a_collector_with_a_name_of_the_core_does_not_spoil_the_scrape(
     runtime: Any, promtool: Callable[[bytes], str]
 ) -> None:

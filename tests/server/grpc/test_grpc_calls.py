@@ -95,6 +95,20 @@ async def test_an_unhandled_error_tells_the_client_nothing_and_the_log_everythin
     assert (access.message, access.fields["code"]) == ("request", "INTERNAL")
 
 
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
+async def test_a_handler_ends_no_process_and_leaves_no_client_waiting(
+    serve: Any, connect: Any, error: type[BaseException]
+) -> None:
+    class Quitting(Echo):
+        async def One(self, request: bytes, context: Any) -> bytes:
+            raise error()
+
+    client = connect(await serve(Quitting()))
+    for _ in range(2):
+        code, _ = await status_of(_call(client, "One", timeout=10))
+        assert code is grpc.StatusCode.INTERNAL
+
+
 class Aborting(Echo):
     """Ends calls with a status of its own."""
 

@@ -114,6 +114,16 @@ async def test_a_handler_that_fails_tells_clients_nothing_and_the_log_everything
     assert (await client.get("/")).status == 500, "the connection is still good"
 
 
+async def test_a_handler_that_exits_fails_its_request_and_not_the_process(answering, lines):
+    async def read(request):
+        raise SystemExit(3)
+
+    client = await answering(read)
+    assert (await client.get("/")).status == 500
+    assert lines.all("request failed")[0]["exception"]["type"] == "SystemExit"
+    assert (await client.get("/")).status == 500, "the server is still there"
+
+
 async def test_an_exception_that_is_returned_is_as_good_as_one_that_is_raised(answering):
     async def read(request):
         return web.HTTPNotFound()

@@ -187,6 +187,7 @@ async def test_a_stop_that_is_cancelled_cuts_at_once(server, start, connect, gat
     assert (await client.reply()).status == 503
     with pytest.raises(asyncio.CancelledError):
         await stopping
+    assert server.stopped == Stopped(finished=0, cut=1)
 
 
 async def test_stop_is_idempotent_and_legal_before_the_start(server, start, connect, gate):

@@ -64,6 +64,23 @@ async def test_a_port_of_another_process_is_diagnosed_with_its_pid_and_command(o
     )
 
 
+async def test_who_binds_too_and_listens_second_is_told_as_well():
+    """The system lets several bind one port, until one of them listens: two instances that start together."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = HTTPServer(host="127.0.0.1", port=port)
+    others: list[socket.socket] = []
+
+    async def listen_first(app: object) -> None:
+        others.append(socket.create_server(("127.0.0.1", port)))
+
+    server.app.on_startup.append(listen_first)
+    with pytest.raises(PortTaken):
+        await server.start()
+    await server.stop()
+    others[0].close()
+
+
 def test_a_port_of_this_process_is_diagnosed_as_such(taken):
     with pytest.raises(PortTaken) as caught:
         bind_port("127.0.0.1", taken, "HEALTH_CHECK_PORT")
