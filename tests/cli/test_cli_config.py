@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,10 +105,10 @@ def test_an_app_that_is_not_there_is_told_with_exit_code_2_and_a_traceback_only_
 
 
 def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:
-    shell = f"{sys.executable} -m eggycore config show | head -1"
+    shell = f"{shlex.quote(sys.executable)} -m eggycore config show | head -1"
     run = subprocess.run(shell, shell=True, cwd=folder, capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("eggycore\n", "")
-    shell = f"{sys.executable} -m eggycore config show >&-"
+    shell = f"{shlex.quote(sys.executable)} -m eggycore config show >&-"
     run = subprocess.run(shell, shell=True, cwd=folder, capture_output=True, text=True, check=True)
     assert run.stderr == ""
 

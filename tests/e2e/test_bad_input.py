@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -177,7 +178,7 @@ def test_a_service_whose_stdout_is_closed_serves_on(apps: Path):
 
 def test_closed_standard_streams_do_not_stop_the_service(apps: Path, tmp_path: Path):
     log = tmp_path / "app.log"
-    run = f"exec {sys.executable} -m eggycore run phases_app --plugins '' <&- >&- 2>&-"
+    run = f"exec {shlex.quote(sys.executable)} -m eggycore run phases_app --plugins '' <&- >&- 2>&-"
     environ = ENVIRON | {"HEALTH_CHECK_PORT": "0", "LOG_OUTPUT": "file", "LOG_FILE": str(log), "LOG_FLUSH": "line"}
     log.touch()
     with subprocess.Popen(["/bin/sh", "-c", run], cwd=apps, env=environ) as process, log.open() as lines:

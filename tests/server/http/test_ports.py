@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -55,7 +56,7 @@ async def test_a_port_of_another_process_is_diagnosed_with_its_pid_and_command(o
         await server.start()
     error = caught.value
     assert (error.port, error.setting, error.holder.pid) == (port, "BUSINESS_HTTP_PORT", pid)
-    assert error.holder.command.startswith(f"{sys.executable} -c")
+    assert error.holder.command.startswith(f"{shlex.quote(sys.executable)} -c")
     assert "hunter2" not in error.holder.command
     assert render(diagnose(error)) == (
         f"Port {port} (BUSINESS_HTTP_PORT) is already in use.\n"
