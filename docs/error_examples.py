@@ -170,7 +170,7 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
     "Plan": (
         provoked(_misspelt_requirement),
         provoked(lambda: Router().get("forms", _handler)),
-        provoked(lambda: Router().get("/forms", _blocking)),  # type: ignore[arg-type]
+        provoked(lambda: Router().get("/forms", _blocking)),
         provoked(_closed_router),
         provoked(_late_servicer),
         provoked(lambda: metrics.Registry().counter("mails", "Mails sent.")),

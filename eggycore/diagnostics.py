@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _OWN = f"{os.path.dirname(__file__)}{os.sep}"  # noqa: PTH120 -- pathlib would be one more import for every start
-_STANDARD_LIBRARY = f"{os.path.dirname(os.__file__)}{os.sep}"  # noqa: PTH120
+_STANDARD_LIBRARY = f"{os.path.dirname(os.__file__)}{os.sep}"  # noqa: PTH120 -- likewise
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 
 

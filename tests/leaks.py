@@ -46,7 +46,7 @@ def pytest_configure() -> None:
 def nothing_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Compare threads, tasks, descriptors and children before the test and after its fixtures are torn down."""
     tasks: list[str] = []
-    cancel = runners._cancel_all_tasks  # type: ignore[attr-defined]  # where a Runner ends tasks without a word
+    cancel = runners._cancel_all_tasks
 
     def note_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
         tasks.extend(f"task {task!r}" for task in asyncio.all_tasks(loop))

@@ -50,7 +50,7 @@ class Config(Settings):
     )
     bind_host: str = env(
         "BIND_HOST",
-        default=lambda facts: "0.0.0.0" if facts.kubernetes or facts.container else "127.0.0.1",  # noqa: S104
+        default=lambda facts: "0.0.0.0" if facts.kubernetes or facts.container else "127.0.0.1",  # noqa: S104 - alone in there
         default_doc="0.0.0.0 in Kubernetes or a container, else 127.0.0.1",
         doc="Address that every server listens on.",
     )

@@ -56,7 +56,7 @@ class Lines:
             if name in _plain_names:
                 kind = type(value)  # not __class__, which a proxy may fail to tell
                 if kind is str:
-                    event[name] = mask_urls(value) if "=" in value or "://" in value else value  # type: ignore[arg-type, operator]
+                    event[name] = mask_urls(value) if "=" in value or "://" in value else value  # type: ignore[arg-type, operator]  # a str
                 elif kind in _SCALARS:
                     event[name] = value
                 else:

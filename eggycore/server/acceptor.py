@@ -45,7 +45,7 @@ class Acceptor(web.Server):
     """
 
     def __init__(self, fused: Fused, *, draining: asyncio.Event, max_body_size: int, keepalive_timeout: float) -> None:
-        super().__init__(fused.handle, request_factory=self._new_request)  # type: ignore[arg-type]
+        super().__init__(fused.handle, request_factory=self._new_request)  # type: ignore[arg-type]  # our Request
         self._fused = fused
         self._draining = draining
         self._max_body_size = max_body_size

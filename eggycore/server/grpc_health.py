@@ -45,7 +45,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # i
         self._draining = True
         self.tell()
 
-    async def Check(  # noqa: N802 - named by the protocol
+    async def Check(
         self, request: HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> HealthCheckResponse:
         """The state now; NOT_FOUND for a service that is not served here."""
@@ -53,13 +53,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # i
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service here.")
         return self._state(request.service)
 
-    async def List(  # noqa: N802
-        self, request: HealthListRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> HealthListResponse:
+    async def List(self, request: HealthListRequest, context: grpc.aio.ServicerContext[Any, Any]) -> HealthListResponse:
         """The state of every service."""
         return HealthListResponse(statuses={service: self._state(service) for service in self._services})
 
-    async def Watch(  # noqa: N802
+    async def Watch(
         self, request: HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[HealthCheckResponse]:
         """The state now, and again whenever it has changed, until the server drains."""

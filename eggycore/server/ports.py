@@ -179,7 +179,7 @@ def _error(error: OSError, host: str, port: int, setting: str) -> EggycoreError:
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104
+    found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104 - as asked
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 

@@ -134,7 +134,7 @@ def _closure(function: Callable[..., object]) -> dict[str, object]:
 
 
 def _is_async(handler: Callable[..., object]) -> bool:
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004 - of an object
 
 
 def _function(handler: Callable[..., object]) -> Callable[..., object]:

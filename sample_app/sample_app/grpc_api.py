@@ -21,7 +21,7 @@ class FormsService(FormsServicer):
     def __init__(self, forms: Forms) -> None:
         self._forms = forms
 
-    async def CreateForm(self, request: pb.CreateFormRequest, context: ServicerContext[Any, Any]) -> pb.Form:  # noqa: N802
+    async def CreateForm(self, request: pb.CreateFormRequest, context: ServicerContext[Any, Any]) -> pb.Form:
         """Store a form."""
         description = request.description if request.HasField("description") else None
         try:
@@ -29,16 +29,14 @@ class FormsService(FormsServicer):
         except Invalid as invalid:
             await context.abort(StatusCode.INVALID_ARGUMENT, str(invalid))
 
-    async def GetForm(self, request: pb.GetFormRequest, context: ServicerContext[Any, Any]) -> pb.Form:  # noqa: N802
+    async def GetForm(self, request: pb.GetFormRequest, context: ServicerContext[Any, Any]) -> pb.Form:
         """One form."""
         form = await self._forms.get(request.id)
         if form is None:
             await context.abort(StatusCode.NOT_FOUND, "There is no form with this id.")
         return pb.Form(**form)
 
-    async def ListForms(  # noqa: N802
-        self, request: pb.ListFormsRequest, context: ServicerContext[Any, Any]
-    ) -> pb.ListFormsResponse:
+    async def ListForms(self, request: pb.ListFormsRequest, context: ServicerContext[Any, Any]) -> pb.ListFormsResponse:
         """A page of forms."""
         limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
         try:

@@ -140,7 +140,7 @@ def test_the_bundle_holds_masked_texts_for_its_owner_only(name: str, run: Run, f
             texts = {member: archive.read(member).decode() for member in archive.namelist()}
     else:
         with tarfile.open(bundle) as tar:
-            texts = {member.name: tar.extractfile(member).read().decode() for member in tar}  # type: ignore[union-attr]
+            texts = {member.name: tar.extractfile(member).read().decode() for member in tar}
     assert sorted(texts) == [
         f"doctor/{member}"
         for member in ("config.txt", "doctor.txt", "plan.json", "plan.txt", "plugins.json", "versions.json")

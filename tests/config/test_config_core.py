@@ -242,7 +242,7 @@ def test_a_drain_delay_must_leave_time_to_stop() -> None:
 
 
 def test_a_config_made_in_code_is_checked_like_one_that_was_read() -> None:
-    given_config = Config(service_name="", business_http_port=70000, log_level="loud")  # type: ignore[arg-type]
+    given_config = Config(service_name="", business_http_port=70000, log_level="loud")
     with pytest.raises(ConfigError) as caught:
         load([CORE], Sources({}, Path()), given=[given_config])
     assert render(diagnose(caught.value)) == (

@@ -37,7 +37,7 @@ def test_a_secret_has_no_attributes_that_show_it() -> None:
     with pytest.raises(AttributeError, match="a Secret does not change"):
         secret.value = "x"
     with pytest.raises(AttributeError, match="a Secret does not change"):
-        del secret.value  # type: ignore[attr-defined]
+        del secret.value
 
 
 def test_json_and_pickle_refuse_a_secret() -> None:
@@ -67,7 +67,7 @@ def test_a_secret_is_copied_with_the_settings_that_hold_it() -> None:
 
 
 def test_a_plain_value_given_to_a_secret_field_becomes_a_secret() -> None:
-    settings = Account(password=PASSWORD)  # type: ignore[arg-type]
+    settings = Account(password=PASSWORD)
     assert settings.password == Secret(PASSWORD)
     assert PASSWORD not in repr(settings)
     assert Account().password == Secret("battery staple")

@@ -340,7 +340,7 @@ async def test_a_slow_step_is_named_with_its_stack():
         original(message, **fields)
         go_on.set()
 
-    world.log.warn = warn  # type: ignore[method-assign]
+    world.log.warn = warn
     world.initializer("database", open=open_)
     serving = await world.until_ready()
     world.launcher.request_stop("the test")
@@ -405,7 +405,7 @@ async def test_a_dead_service_that_is_not_critical_shows_as_degraded():
         original(message, **fields)
         died.set()
 
-    world.log.error = error  # type: ignore[method-assign]
+    world.log.error = error
 
     async def run(control: Control) -> None:
         control.started()

@@ -41,12 +41,12 @@ def initializer(name: str, *requires: type | str, provides: type | None = None) 
 
 
 def service(name: str, *requires: type | str, **fields: object) -> Planned[Service]:
-    return Planned(Service(name=name, run=idle, requires=requires, **fields), APP)  # type: ignore[arg-type]
+    return Planned(Service(name=name, run=idle, requires=requires, **fields), APP)
 
 
 def report(*args: object, **kwargs: object) -> str:
     with pytest.raises(PlanError) as caught:
-        make_plan(*args, **kwargs)  # type: ignore[arg-type]
+        make_plan(*args, **kwargs)
     return render(diagnose(caught.value))
 
 

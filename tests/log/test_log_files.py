@@ -258,7 +258,7 @@ def test_two_processes_that_set_a_file_aside_at_once_do_it_once(
         write(theirs, b"222\n")
         return answer
 
-    mine._is_at_path = is_at_path_until_the_other_process_comes_in  # type: ignore[method-assign]
+    mine._is_at_path = is_at_path_until_the_other_process_comes_in
     write(mine, b"333\n")
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"1\n2\n222\n", b"333\n"]
     assert capfd.readouterr().err == ""

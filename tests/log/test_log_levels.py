@@ -39,12 +39,12 @@ def test_the_level_changes_at_run_time_for_everything_that_logs(log_file: Any, l
 
 
 def test_whether_a_level_is_enabled_can_be_asked(log_file: Any) -> None:
-    assert [level for level in LEVELS if log.enabled(level)] == ["info", "warn", "error", "fatal"]  # type: ignore[arg-type]
+    assert [level for level in LEVELS if log.enabled(level)] == ["info", "warn", "error", "fatal"]
 
 
 def test_an_unknown_level_is_refused(log_file: Any) -> None:
     with pytest.raises(ValueError, match="loud") as refused:
-        log.set_level("loud")  # type: ignore[arg-type]
+        log.set_level("loud")
     assert str(refused.value) == "'loud' is not a log level: use one of debug, info, warn, error, fatal"
     assert log.level() == "info"
 
@@ -61,7 +61,7 @@ def test_exception_logs_the_one_being_handled(log_file: Any) -> None:
         try:
             raise LookupError("no form 7")
         except LookupError:
-            logger.exception("not found", form=7)  # type: ignore[attr-defined]
+            logger.exception("not found", form=7)
     for line in log_file.lines():
         assert (line["level"], line["form"]) == ("error", 7)
         assert line["exception"]["type"] == "LookupError"

@@ -142,7 +142,7 @@ def test_a_cycle_ends() -> None:
 
 
 def test_a_message_that_is_no_text_is_made_one() -> None:
-    assert rendered(ValueError("no"))["message"] == "no"  # type: ignore[arg-type]
+    assert rendered(ValueError("no"))["message"] == "no"
 
 
 def test_secrets_are_masked_in_dataclasses_and_secret_objects() -> None:

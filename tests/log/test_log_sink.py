@@ -116,7 +116,7 @@ def test_a_warning_is_written_when_the_call_returns_with_all_before_it(sinks: Ca
     for number in range(50):
         sink.put(b"info\n", INFO)
         sink.put(b"warning %d\n" % number, WARN)
-        wait_until(lambda number=number: outlet.lines()[-1:] == [f"warning {number}"])  # type: ignore[misc]
+        wait_until(lambda number=number: outlet.lines()[-1:] == [f"warning {number}"])
     assert len(outlet.lines()) == 100
 
 
@@ -334,7 +334,7 @@ def test_flush_does_not_take_half_a_line_for_a_line(sinks: Callable[..., Sink]) 
             raise BlockingIOError
         return write(data)
 
-    outlet.write = write_once  # type: ignore[method-assign]
+    outlet.write = write_once
     sink.put(b"a line\n", WARN)
     assert sink.flush(0.05) is False
     outlet.limit = 100
@@ -438,6 +438,6 @@ def test_a_line_is_written_within_50_ms(log_file: Any) -> None:
     for number in range(15):
         began = time.perf_counter()
         log.info("x", number=number)
-        wait_until(lambda number=number: b'"number":%d}' % number in log_file.path.read_bytes())  # type: ignore[misc]
+        wait_until(lambda number=number: b'"number":%d}' % number in log_file.path.read_bytes())
         took.append(time.perf_counter() - began)
     assert sorted(took)[7] <= 0.050  # the median: the scheduler of a busy machine may take longer now and then

@@ -29,7 +29,7 @@ def plugins_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call
         for entry in search:
             monkeypatch.syspath_prepend(entry)
         options = {"selection": Selection(), "app": object(), "folder": tmp_path, "environ": {}, **options}
-        return Plugins(path=search, **options)  # type: ignore[arg-type]
+        return Plugins(path=search, **options)
 
     yield make
     for name in sys.modules.keys() - before.keys():

@@ -51,7 +51,7 @@ def test_a_distribution_without_metadata_is_named_after_its_folder(tmp_path: Pat
 
 
 def test_extras_in_a_value_are_ignored(fakes: Path) -> None:
-    assert entry_points.load("json.decoder:JSONDecoder.decode [fast]").__name__ == "decode"  # type: ignore[attr-defined]
+    assert entry_points.load("json.decoder:JSONDecoder.decode [fast]").__name__ == "decode"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ async def serve(control: object) -> None: ...
 
 
 @asynccontextmanager
-async def nothing():  # type: ignore[no-untyped-def]
+async def nothing():
     yield None
 
 
@@ -60,7 +60,7 @@ def names(results: list[tuple[PluginRecord, list[Service]]]) -> list[tuple[str, 
 
 def test_hooks_are_called_in_the_given_order_and_the_app_last(plugins_of: PluginsOf) -> None:
     app = types.ModuleType("my_app")
-    app.register_services = Named("app").register_services  # type: ignore[attr-defined]
+    app.register_services = Named("app").register_services
     plugins = loaded(plugins_of, ("one", Named("1")), ("two", Named("2")), app=app, selection=Selection(("two", "one")))
     results = plugins.call("register_services", runtime=None)
     assert names(results) == [("two", ["2"]), ("one", ["1"]), ("my_app", ["app"])]
@@ -229,7 +229,7 @@ def test_an_optional_plugin_that_fails_in_a_hook_is_not_called_again(plugins_of:
 
 def test_a_function_registered_before_is_refused(plugins_of: PluginsOf) -> None:
     first, second = types.ModuleType("first"), types.ModuleType("second")
-    first.register_services = second.register_services = Named("x").register_services  # type: ignore[attr-defined]
+    first.register_services = second.register_services = Named("x").register_services
     plugins = plugins_of(objects=[("first", first), ("second", second)])
     with pytest.raises(PluginErrors) as raised:
         plugins.load()

@@ -141,7 +141,7 @@ No app is named.
 
 def test_the_folder_of_the_project_is_importable(tmp_path: Path) -> None:
     write(tmp_path, **{"eggyapp_here.py": "ready = True\n"})
-    assert find_app("eggyapp_here", Project(folder=tmp_path), path=[]).load().ready is True  # type: ignore[attr-defined]
+    assert find_app("eggyapp_here", Project(folder=tmp_path), path=[]).load().ready is True
 
 
 def test_an_object_inside_a_module_can_be_an_app(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ async def no_request(): ...
 async def untyped(request, db): ...
 
 
-async def unknown(request, db: Nowhere): ...  # noqa: F821
+async def unknown(request, db: Nowhere): ...  # noqa: F821 - the mistake that is tested
 
 
 async def checkers_only(request, amount: OnlyForCheckers): ...
@@ -97,7 +97,7 @@ async def union(request, db: Database | None): ...
 
 def test_a_coroutine_in_the_place_of_a_handler_is_refused_and_closed() -> None:
     with pytest.raises(HandlerRefused) as caught:
-        needs_of(untyped(None, None))  # type: ignore[arg-type]  # the mistake that is tested
+        needs_of(untyped(None, None))
     assert render(diagnose(caught.value)) == (
         "Handler untyped is a coroutine, not a function.\n  action: Hand over untyped, without calling it."
     )

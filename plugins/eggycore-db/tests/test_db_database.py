@@ -113,7 +113,7 @@ async def test_an_iteration_that_is_left_early_gives_its_connection_back(db: Dat
     rows = db.iterate(Form.select())
     async for _ in rows:
         break
-    await rows.aclose()  # type: ignore[attr-defined]  # it is an async generator
+    await rows.aclose()
     assert not [thread for thread in threading.enumerate() if thread.name == "eggycore-db-stream"]
 
 

@@ -85,5 +85,5 @@ def test_two_repositories_of_one_table_are_refused() -> None:
 
 def test_something_that_owns_no_table_is_refused() -> None:
     with pytest.raises(TypeError) as refused:
-        register_repository(dict)  # type: ignore[type-var]  # the point of the test
+        register_repository(dict)
     assert str(refused.value) == "register_repository() takes a repository with table_name and init_table(db), not dict"

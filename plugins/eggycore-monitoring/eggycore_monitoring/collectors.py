@@ -57,7 +57,7 @@ def new_registry(runtime: Runtime) -> CollectorRegistry:
 
     The `_created` series of prometheus_client, which double every counter, are switched off for the whole process.
     """
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
     registry = CollectorRegistry()
     registry.register(CoreCollector(runtime.metrics))
     registry.register(GuardedCollector(RuntimeCollector(runtime)))

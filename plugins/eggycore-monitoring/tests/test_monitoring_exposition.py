@@ -64,7 +64,7 @@ def test_the_body_is_the_text_of_the_registry() -> None:
 
 def test_of_two_families_of_one_name_the_first_is_kept() -> None:
     class Twice(CollectorRegistry):
-        def collect(self):  # type: ignore[no-untyped-def]
+        def collect(self):
             for value in (1, 2):
                 registry = CollectorRegistry()
                 Counter("forms", "Forms.", registry=registry).inc(value)

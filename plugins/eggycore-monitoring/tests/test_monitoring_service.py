@@ -36,13 +36,13 @@ class FakeControl:
 @asynccontextmanager
 async def serving(service: MetricsService) -> AsyncIterator[ClientSession]:
     app = web.Application()
-    service.add_routes(SimpleNamespace(get=app.router.add_get))  # type: ignore[arg-type]
+    service.add_routes(SimpleNamespace(get=app.router.add_get))
     runner = web.AppRunner(app)
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0))
     await web.SockSite(runner, listener).start()
     control = FakeControl("metrics")
-    task = asyncio.create_task(service.as_service().run(control))  # type: ignore[arg-type]
+    task = asyncio.create_task(service.as_service().run(control))
     await control.serving.wait()
     try:
         async with ClientSession(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
@@ -99,7 +99,7 @@ async def test_a_scrape_after_the_service_has_stopped_is_still_answered(runtime:
     async with serving(service):
         pass
     request = SimpleNamespace(headers=SimpleNamespace(getall=lambda *_: (), get=lambda *_: ""))
-    response = await service.handle(request)  # type: ignore[arg-type]
+    response = await service.handle(request)
     assert response.status == 200
 
 
@@ -134,7 +134,7 @@ async def test_the_event_loop_is_watched_until_the_service_is_told_to_stop(monke
     monkeypatch.setattr("eggycore_monitoring.loop_lag.INTERVAL", 0.001)
     registry, control = Registry(), FakeControl("event loop lag")
     service = loop_lag_service(registry)
-    task = asyncio.create_task(service.run(control))  # type: ignore[arg-type]
+    task = asyncio.create_task(service.run(control))
     await control.serving.wait()
     (family,) = registry.collect()
     while not family.samples[0].buckets[-1][1]:

@@ -349,7 +349,7 @@ async def test_code_generated_by_older_compilers_is_wrapped_as_well(stack: Any, 
 
 async def test_a_method_that_is_not_async_is_refused_at_the_start(serve: Any) -> None:
     class Blocking(Echo):
-        def One(self, request: bytes, context: Any) -> bytes:  # type: ignore[override]
+        def One(self, request: bytes, context: Any) -> bytes:
             return request
 
     with pytest.raises(ServicerRefused) as refused:
@@ -362,7 +362,7 @@ async def test_a_method_that_is_not_async_is_refused_at_the_start(serve: Any) ->
 
 async def test_a_method_that_is_not_overridden_is_unimplemented(serve: Any, connect: Any) -> None:
     class Generated(Echo):
-        def One(self, request: bytes, context: Any) -> bytes:  # type: ignore[override]
+        def One(self, request: bytes, context: Any) -> bytes:
             raise NotImplementedError
 
     Generated.One.__module__ = "test.v1.echo_pb2_grpc"

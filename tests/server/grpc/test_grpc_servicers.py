@@ -85,7 +85,7 @@ def test_a_servicer_without_needs_is_made_or_taken_as_it_is(servicer: object) ->
 
 
 class Untyped:
-    def __init__(self, db) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, db) -> None:
         pass
 
 
