@@ -326,6 +326,7 @@ class _Running:
         if self._closing is not None:
             self._closing.cancel()
         await self.server.stop(None)
+        await _end_of_grpc_tasks()
         return Stopped(finished=finished, cut=cut)
 
     async def _quiet(self) -> None:
@@ -372,6 +373,12 @@ def _import_grpc() -> None:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         raise GRPCMissing(error.name or module) from error
+
+
+async def _end_of_grpc_tasks() -> None:
+    """Give gRPC's own tasks, which its stop does not wait for, a moment to see that their answers are sent."""
+    if tasks := {task for task in asyncio.all_tasks() if task.get_name() == "rpc_task"}:
+        await asyncio.wait(tasks, timeout=CLEANING_UP)
 
 
 def _milliseconds(seconds: float) -> int:
