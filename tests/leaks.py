@@ -43,7 +43,7 @@ def pytest_configure() -> None:
 
 
 def _is_grpc_s_own(task: asyncio.Task[object]) -> bool:
-    """Whether it is gRPC's bookkeeping of a call, which a server's stop does not wait for (GRPCServer waits a moment)."""
+    """Whether it is gRPC's bookkeeping of a call: a server's stop does not wait for that."""
     return task.get_name() == "rpc_task" or task.get_name().startswith("HandleExceptions[")
 
 
