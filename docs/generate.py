@@ -18,7 +18,7 @@ from pathlib import Path
 from eggycore import hookspecs
 from eggycore.config.reference import REFERENCE_BEGIN, reference_markdown, replace_reference
 from eggycore.diagnostics import diagnose, render
-from eggycore.errors import EggycoreError
+from eggycore.errors import EggycoreError, NotUpYet, Unavailable
 from eggycore.runtime import Runtime
 from eggycore.selection import Selection
 
@@ -135,7 +135,8 @@ def raised_errors() -> set[type[EggycoreError]]:
         for module in pkgutil.walk_packages(root.__path__, f"{package}."):
             if not module.name.endswith(".__main__"):  # importing that runs it
                 importlib.import_module(module.name)
-    return {kind for kind in _descendants(EggycoreError) if kind.__module__.partition(".")[0] in PACKAGES}
+    raised = {kind for kind in _descendants(EggycoreError) if kind.__module__.partition(".")[0] in PACKAGES}
+    return raised - {NotUpYet, Unavailable}  # which group others even while no plugin has one
 
 
 def _descendants(kind: type[EggycoreError]) -> Iterator[type[EggycoreError]]:

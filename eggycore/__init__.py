@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from eggycore.boot import abootstrap, bootstrap
     from eggycore.config import Config, Secret, Settings, env, must_read_from_env, read_from_env
-    from eggycore.errors import CheckFailed, ConfigError, ConfigRefused, Degraded, EggycoreError
+    from eggycore.errors import (
+        CheckFailed,
+        ConfigError,
+        ConfigRefused,
+        Degraded,
+        EggycoreError,
+        NotUpYet,
+        Unavailable,
+    )
     from eggycore.hookspecs import hookimpl
     from eggycore.launcher import Launcher
     from eggycore.runtime import Runtime
     from eggycore.runtimes import current
-    from eggycore.types import Change, Control, HealthCheck, Initializer, Restart, Service
+    from eggycore.types import Change, Control, Examinable, Finding, HealthCheck, Initializer, Restart, Service
 
 __version__ = "0.1.0"
 
@@ -25,14 +33,18 @@ _HOME = {
     "Control": "eggycore.types",
     "Degraded": "eggycore.errors",
     "EggycoreError": "eggycore.errors",
+    "Examinable": "eggycore.types",
+    "Finding": "eggycore.types",
     "HealthCheck": "eggycore.types",
     "Initializer": "eggycore.types",
     "Launcher": "eggycore.launcher",
+    "NotUpYet": "eggycore.errors",
     "Restart": "eggycore.types",
     "Runtime": "eggycore.runtime",
     "Secret": "eggycore.config",
     "Service": "eggycore.types",
     "Settings": "eggycore.config",
+    "Unavailable": "eggycore.errors",
     "abootstrap": "eggycore.boot",
     "bootstrap": "eggycore.boot",
     "current": "eggycore.runtimes",
@@ -51,14 +63,18 @@ __all__ = [
     "Control",
     "Degraded",
     "EggycoreError",
+    "Examinable",
+    "Finding",
     "HealthCheck",
     "Initializer",
     "Launcher",
+    "NotUpYet",
     "Restart",
     "Runtime",
     "Secret",
     "Service",
     "Settings",
+    "Unavailable",
     "abootstrap",
     "bootstrap",
     "current",

@@ -25,6 +25,7 @@ __all__ = [
 
 _OWN = f"{os.path.dirname(__file__)}{os.sep}"  # noqa: PTH120 -- pathlib would be one more import for every start
 _STANDARD_LIBRARY = f"{os.path.dirname(os.__file__)}{os.sep}"  # noqa: PTH120 -- likewise
+_IN_ENVIRONMENT = re.compile(r"environment(, as |$)")
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 
 
@@ -37,12 +38,14 @@ class Diagnosis:
         cause: Why, as far as it is known. Empty when the description says it all.
         action: What to do. One sentence, with the command where there is one.
         parts: The diagnoses of several problems that are reported together.
+        warnings: Sentences on what else was noticed, shown below the parts.
     """
 
     description: str
     cause: str = ""
     action: str = ""
     parts: tuple[Diagnosis, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @singledispatch
@@ -57,12 +60,13 @@ def _(error: ConfigError) -> Diagnosis:
     return Diagnosis(
         description=f"The configuration has {count} problem{'s' if count != 1 else ''}.",
         parts=tuple(map(_config_problem, error.problems)),
+        warnings=error.warnings,
     )
 
 
 def _config_problem(problem: ConfigProblem) -> Diagnosis:
     shown = f" {problem.value!r}" if problem.value is not None else ""
-    where = "the environment" if problem.origin == "environment" else problem.origin
+    where = problem.origin if not _IN_ENVIRONMENT.match(problem.origin) else f"the {problem.origin}"
     known = (f"it was set in {where}" if where else "", f"declared by {problem.owner}" if problem.owner else "")
     cause = ", ".join(part for part in known if part)
     return Diagnosis(
@@ -111,7 +115,8 @@ def render(diagnosis: Diagnosis) -> str:
     """The diagnosis as lines for a terminal; no trailing newline."""
     if diagnosis.parts:
         numbered = [_numbered(number, part) for number, part in enumerate(diagnosis.parts, 1)]
-        return "\n\n".join([diagnosis.description, *numbered])
+        warnings = "\n".join(f"warning: {warning}" for warning in diagnosis.warnings)
+        return "\n\n".join([diagnosis.description, *numbered, *([warnings] if warnings else [])])
     lines = [diagnosis.description]
     if diagnosis.cause:
         lines.append(f"  cause:  {diagnosis.cause}")

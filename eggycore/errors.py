@@ -12,6 +12,8 @@ __all__ = [
     "ConfigRefused",
     "Degraded",
     "EggycoreError",
+    "NotUpYet",
+    "Unavailable",
     "UsageError",
 ]
 
@@ -59,9 +61,15 @@ class ConfigProblem:
 
 @dataclass(eq=False)
 class ConfigError(UsageError):
-    """The configuration cannot be used. Holds every problem of every plugin, not the first."""
+    """The configuration cannot be used. Holds every problem of every plugin, not the first.
+
+    Args:
+        problems: What is wrong.
+        warnings: Sentences on what may be why: variables whose names are one slip away from a known one.
+    """
 
     problems: tuple[ConfigProblem, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
 
 
 class ConfigRefused(EggycoreError):
@@ -73,6 +81,22 @@ class ConfigRefused(EggycoreError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class Unavailable(EggycoreError):
+    """Something that the work needs does not answer now; trying again may help. Subclass it as a dataclass.
+
+    A request whose handler raises it is answered with 503 and `Retry-After: 1`, a gRPC call with UNAVAILABLE. Both
+    carry the description of its diagnosis, so that must be fit for strangers; cause and action stay inside.
+    """
+
+
+class NotUpYet(EggycoreError):
+    """Raised by an initializer while what it opens is not up yet. Subclass it as a dataclass.
+
+    Opening is tried again with backoff until STARTUP_TIMEOUT, like after a refused connection; the last one raised is
+    the reason of a start that fails.
+    """
 
 
 class CheckFailed(EggycoreError):

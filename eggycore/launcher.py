@@ -14,7 +14,7 @@ from eggycore import log as eggycore_log
 from eggycore.adapters import InitializerLike, ServiceLike, as_initializer, as_service
 from eggycore.budgets import Budgets, StartTimeout
 from eggycore.diagnostics import diagnose, explain
-from eggycore.errors import EggycoreError
+from eggycore.errors import EggycoreError, NotUpYet
 from eggycore.health import Health
 from eggycore.opening import InitializerDied, OpenInitializer, is_not_up_yet
 from eggycore.plan import Plan, Planned, make_plan
@@ -88,7 +88,7 @@ class Launcher:
         self._running: dict[Stage, list[Supervised]] = {}
         self._step = "nothing yet"
         self._stepping: asyncio.Task[Any] | None = None
-        self._refusal = ""
+        self._refusal: Exception | None = None
         self._starting: list[Supervised] = []
         self._code = 0
         self._reason = ""
@@ -227,10 +227,14 @@ class Launcher:
                 task.cancel()
             await asyncio.wait({working, stop})
 
-    def _start_timeout(self) -> StartTimeout:
-        seconds = self._budgets.startup
+    def _start_timeout(self) -> Exception:
+        seconds, refusal = self._budgets.startup, self._refusal
+        if isinstance(refusal, NotUpYet):
+            refusal.add_note(f"It was tried again until STARTUP_TIMEOUT ({seconds:g} s) had passed.")
+            return refusal
         if self._stepping is not None:
-            return StartTimeout(seconds, self._step, refusal=self._refusal, stack=task_stack(self._stepping))
+            said = diagnose(refusal).description if refusal is not None else ""
+            return StartTimeout(seconds, self._step, refusal=said, stack=task_stack(self._stepping))
         if late := [supervised for supervised in self._starting if not supervised.is_serving]:
             return StartTimeout(seconds, _starting(one.planned for one in late), stack=task_stack(late[0].task))
         return StartTimeout(seconds, self._step, waiting_for=self._health.waiting_for)
@@ -251,7 +255,7 @@ class Launcher:
         self._health.set_step(self._step)
         with self._timeline.span("open", planned.name):
             opened = await self._open_with_retries(planned)
-        self._stepping, self._refusal = None, ""
+        self._stepping = self._refusal = None
         opened.task.add_done_callback(lambda task: self._initializer_ended(planned, task))
 
     async def _open_with_retries(self, planned: Planned[Initializer[Any]]) -> OpenInitializer:
@@ -270,14 +274,14 @@ class Launcher:
                 attempts = planned.value.attempts
                 if not is_not_up_yet(error) or (attempts is not None and attempt >= attempts):
                     raise
-                self._refusal = diagnose(error).description
+                self._refusal = error
                 delay = self._rng.uniform(0, min(RETRY_BACKOFF_MAX, RETRY_BACKOFF * 2.0**attempt))
                 self._log.warn(
                     "not up yet, trying again",
                     component=planned.name,
                     attempt=attempt,
                     delay=round(delay, 3),
-                    reason=self._refusal,
+                    reason=diagnose(error).description,
                 )
                 await asyncio.sleep(delay)
             else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from eggycore.containment import contained
 from eggycore.diagnostics import Diagnosis, capitalized, diagnose
-from eggycore.errors import EggycoreError
+from eggycore.errors import EggycoreError, NotUpYet
 from eggycore.plan import Planned
 from eggycore.stacks import task_stack
 from eggycore.types import Initializer
@@ -146,10 +146,10 @@ class OpenInitializer:
 
 
 def is_not_up_yet(error: BaseException) -> bool:
-    """Whether an error means that a server is not up yet: a refused connection or a name that does not resolve."""
+    """Whether an error means that a server is not up yet: it says so, a refused connection, a name without address."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ConnectionRefusedError | socket.gaierror):
+        if isinstance(seen, NotUpYet | ConnectionRefusedError | socket.gaierror):
             return True
         if isinstance(seen, BaseExceptionGroup):
             return all(map(is_not_up_yet, seen.exceptions))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 __all__ = [
     "Change",
     "CheckKind",
     "Control",
+    "Examinable",
+    "Finding",
     "HealthCheck",
     "Initializer",
     "Origin",
@@ -107,7 +109,7 @@ class Initializer(Generic[T]):
         provides: The type under which the resource is found by `runtime.get(T)` and by handler parameters.
         requires: Resource types or component names that must be open before.
         timeout: Seconds that one attempt may take.
-        attempts: Attempts for refused connections and DNS errors; None means until STARTUP_TIMEOUT.
+        attempts: Attempts for refused connections, DNS errors and `NotUpYet`; None means until STARTUP_TIMEOUT.
     """
 
     name: str
@@ -165,6 +167,35 @@ class HealthCheck:
     interval: float = 5.0
     timeout: float = 2.0
     failure_threshold: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that a resource has found out about itself and what it depends on, for `eggycore doctor`.
+
+    Args:
+        subject: What was looked at: "database orders".
+        state: "red" keeps the app from doing its work; "warning" does not, yet; "ok" is worth knowing.
+        text: What was found, a sentence without secrets.
+        action: What to do about it, "" when nothing needs doing.
+    """
+
+    subject: str
+    state: Literal["ok", "warning", "red"]
+    text: str
+    action: str = ""
+
+
+@runtime_checkable
+class Examinable(Protocol):
+    """A resource, provided by an initializer, that `eggycore doctor` asks how it is."""
+
+    async def examine(self, *, replicas: int) -> Iterable[Finding]:
+        """Look at itself and at what it depends on, in a few seconds.
+
+        Args:
+            replicas: How many replicas of the app are to run at once, for limits that they share; at least 1.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

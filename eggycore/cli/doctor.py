@@ -15,9 +15,16 @@ __all__ = ["command", "render_rows"]
 _MARKS: dict[State, str] = {"ok": "ok", "warning": "warning", "red": "RED", "skipped": "skipped"}
 
 
-@click.command(epilog="Example: eggycore doctor --bundle doctor.tar.gz")
+@click.command(epilog="Example: eggycore doctor --replicas 3 --bundle doctor.tar.gz")
 @run_options
 @json_option
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="How many replicas of the app run at once, for limits that they share. [1]",
+)
 @click.option(
     "--bundle",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
@@ -25,17 +32,17 @@ _MARKS: dict[State, str] = {"ok": "ok", "warning": "warning", "red": "RED", "ski
     help="Pack everything, secrets masked, into this .tar.gz or .zip.",
 )
 @click.pass_context
-def command(ctx: click.Context, options: RuntimeOptions, as_json: bool, bundle: Path | None) -> None:
+def command(ctx: click.Context, options: RuntimeOptions, as_json: bool, replicas: int, bundle: Path | None) -> None:
     """Look for what would keep the app from running.
 
-    Plugins, configuration, plan, ports and log are looked at, everything is opened once and closed again, and every
-    health check is run once. Exit code 1 when something is red.
+    Plugins, configuration, plan, ports and log are looked at, everything is opened once and closed again; meanwhile
+    every health check is run once, and what was opened is asked how it is. Exit code 1 when something is red.
     """
     if bundle is not None and not bundle.name.endswith((".tar.gz", ".zip")):
         raise click.BadParameter("must end in .tar.gz or .zip.", ctx, param_hint="--bundle")
     if bundle is not None and not bundle.parent.is_dir():
         raise click.BadParameter(f"there is no folder {bundle.parent}.", ctx, param_hint="--bundle")
-    examination = Examination(options)
+    examination = Examination(options, replicas=replicas)
     rows = examination.rows()
     if as_json:
         echo_json([asdict(row) for row in rows])

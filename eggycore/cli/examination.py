@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from eggycore.check_run import CheckRun
 from eggycore.cli.options import RuntimeOptions
@@ -17,9 +17,10 @@ from eggycore.log.options import FileOutput
 from eggycore.log.settings import LogSettings
 from eggycore.plan import Planned
 from eggycore.plugin_errors import PluginErrors
+from eggycore.resources import Resources
 from eggycore.runtime import Runtime
 from eggycore.server.ports import PortTaken, bind_port
-from eggycore.types import HealthCheck
+from eggycore.types import Examinable, Finding, HealthCheck, Initializer
 
 __all__ = ["Examination", "Row", "State"]
 
@@ -27,6 +28,10 @@ State = Literal["ok", "warning", "red", "skipped"]
 
 OPENING_TIME = "10s"
 """In place of STARTUP_TIMEOUT: nobody wants to wait a minute to hear that a server is down."""
+
+
+EXAMINING_TIME = 10.0
+"""Seconds that one resource may take to look at itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +56,14 @@ class Examination:
 
     Args:
         options: Which app, which plugins, which settings.
+        replicas: How many replicas of the app run at once.
     """
 
-    def __init__(self, options: RuntimeOptions) -> None:
+    def __init__(self, options: RuntimeOptions, *, replicas: int = 1) -> None:
         self.runtime: Runtime = options.runtime()
         """What was looked at; configured and planned as far as that was possible."""
         self._options = options
+        self._replicas = replicas
 
     def rows(self) -> list[Row]:
         """Look at everything, in an order in which causes come before effects."""
@@ -136,10 +143,10 @@ class Examination:
         """In a runtime of its own, with less patience."""
         patience = {"STARTUP_TIMEOUT": OPENING_TIME, **self._options.overrides}
         runtime = replace(self._options, overrides=patience).runtime()
-        yield from asyncio.run(_opened_and_checked(runtime))
+        yield from asyncio.run(_opened_and_checked(runtime, self._replicas))
 
 
-async def _opened_and_checked(runtime: Runtime) -> list[Row]:
+async def _opened_and_checked(runtime: Runtime, replicas: int) -> list[Row]:
     rows: list[Row] = []
     try:
         async with runtime.opened():
@@ -150,6 +157,8 @@ async def _opened_and_checked(runtime: Runtime) -> list[Row]:
             ]
             for planned in runtime.make_plan().checks:
                 rows.append(await _checked(planned))
+            for initializer in runtime.make_plan().initializers:
+                rows += await _examined(initializer, runtime.resources, replicas)
     except Exception as error:  # noqa: BLE001 -- the border: initializers may raise anything
         rows += _red("opening", error)
     return rows
@@ -166,6 +175,27 @@ async def _checked(planned: Planned[HealthCheck]) -> Row:
     return Row(
         subject=subject, state="red" if red else "warning", text=f"{outcome.kind}: {outcome.reason}".rstrip(": ")
     )
+
+
+async def _examined(planned: Planned[Initializer[Any]], resources: Resources, replicas: int) -> list[Row]:
+    """What an opened resource says of itself, when it is one that can."""
+    type_ = planned.value.provides
+    resource = resources.get(type_) if type_ is not None else None
+    if not isinstance(resource, Examinable):
+        return []
+    subject = f"examine {planned.name}"
+    patience = asyncio.timeout(EXAMINING_TIME)
+    try:
+        async with patience:
+            return [_row(finding) for finding in await resource.examine(replicas=replicas)]
+    except Exception as error:  # noqa: BLE001 -- the border: a plugin's code may raise anything
+        if patience.expired():
+            return [Row(subject=subject, state="red", text=f"It did not answer within {EXAMINING_TIME:g} s.")]
+        return list(_red(subject, error))
+
+
+def _row(finding: Finding) -> Row:
+    return Row(subject=finding.subject, state=finding.state, text=finding.text, action=finding.action)
 
 
 def _plugin_rows(runtime: Runtime) -> Iterator[Row]:
@@ -197,6 +227,8 @@ def _rows(subject: str, error: BaseException, state: State) -> Iterator[Row]:
     diagnosis = diagnose(error)
     for part in diagnosis.parts or (diagnosis,):
         yield Row(subject=subject, state=state, text=_text(part), action=part.action)
+    for warning in diagnosis.warnings:
+        yield Row(subject=subject, state="warning", text=warning)
 
 
 def _text(diagnosis: Diagnosis) -> str:

@@ -18,6 +18,7 @@ from eggycore.config.near import NearMiss
 from eggycore.config.secret import Secret
 from eggycore.config.settings import Settings, env
 from eggycore.config.sources import Sources
+from eggycore.config.variable import Other
 
 if TYPE_CHECKING:
     from eggycore.config.explain import Candidate, Entry, Explanation
@@ -50,6 +51,7 @@ __all__ = [
     "Listener",
     "NearMiss",
     "NoCurrentConfig",
+    "Other",
     "ReloadResult",
     "Reloader",
     "Secret",

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from eggycore.config.configuration import Value
 from eggycore.config.declared import Owned, blamed
+from eggycore.config.family import general_settings
+from eggycore.config.members import in_member
 from eggycore.config.settings import Settings
 from eggycore.errors import ConfigProblem
 
@@ -60,11 +62,20 @@ def settings_problems(
         DeclarationFailed: A `problems` method raised.
     """
     owners = {one.settings: one.owner for one in owned.values()}
+    said: dict[type[Settings], list[ConfigProblem]] = {}
     for settings, instance in instances.items():
         with blamed(owners[settings], f"{settings.__qualname__}.problems()"):
-            problems = list(instance.problems())
-        for problem in problems:
-            yield _completed(problem, owned.get(problem.key), values.get(problem.key), owners[settings])
+            said[settings] = list(instance.problems())
+        of_all = said.get(general_settings(settings), ()) if settings.member else ()
+        for problem in said[settings]:
+            own = in_member(problem, settings) if settings.member else problem
+            if problem not in of_all or not _is_inherited(owned.get(own.key), values):  # else it has been told
+                yield _completed(own, owned.get(own.key), values.get(own.key), owners[settings])
+
+
+def _is_inherited(one: Owned | None, values: Mapping[str, Value]) -> bool:
+    """Whether a member's variable has the value of the class's."""
+    return one is not None and one.general in values and values[one.variable.key].found == values[one.general].found
 
 
 def _completed(problem: ConfigProblem, about: Owned | None, value: Value | None, owner: str) -> ConfigProblem:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from eggycore.config.declared import Owned
+from eggycore.config.family import general_settings
 from eggycore.config.near import NearMiss
 from eggycore.config.settings import Settings
 from eggycore.config.sources import Found
@@ -99,14 +100,35 @@ class Configuration:
         try:
             return cast(S, self._instances[settings])
         except KeyError:
-            declared = tuple(sorted(known.__qualname__ for known in self._instances))
-            raise SettingsMissing(settings.__qualname__, declared) from None
+            raise self._missing(settings) from None
+
+    def _missing(self, settings: type[Settings]) -> SettingsMissing:
+        declared = (known.__qualname__ for known in self._instances if not known.member)
+        return SettingsMissing(settings.__qualname__, tuple(sorted(declared)))
 
     def __contains__(self, settings: type[Any]) -> bool:
         return settings in self._instances
 
     def __repr__(self) -> str:
         return f"<Configuration generation={self.generation} variables={len(self._values)}>"
+
+    def family(self, settings: type[S]) -> Mapping[str, S]:
+        """The settings of each member of a family, by the member's name, in the order in which they are named.
+
+        Raises:
+            SettingsMissing: Nobody declared the class.
+            UnknownVariable: Nobody declared the variable that names the members.
+            TypeError: The class is not declared with `family=`.
+        """
+        family = settings.__family__
+        if family is None:
+            raise TypeError(f"{settings.__qualname__} is no family: it is declared without family=...")
+        if settings not in self._instances:
+            raise self._missing(settings)
+        if family.names not in self._owned:
+            raise UnknownVariable(family.names, tuple(self._owned))
+        members = ((known, one) for known, one in self._instances.items() if known.member)
+        return {known.member: cast(S, one) for known, one in members if general_settings(known) is settings}
 
     @property
     def owned(self) -> Mapping[str, Owned]:
@@ -132,14 +154,18 @@ class Configuration:
     def explain(self, key: str) -> Explanation:
         """Where the value of a variable comes from, and what it won over.
 
+        Args:
+            key: Its name, or another of its names.
+
         Raises:
             UnknownVariable: Nobody declared the variable.
         """
         from eggycore.config.explain import explanation_of
 
-        if key not in self._owned:
-            raise UnknownVariable(key, tuple(self._owned))
-        return explanation_of(self, key)
+        own = next((own for own, one in self._owned.items() if key in one.variable.names), None)
+        if own is None:
+            raise UnknownVariable(key, tuple(name for one in self._owned.values() for name in one.variable.names))
+        return explanation_of(self, own)
 
     def digest(self) -> str:
         """12 hexadecimal digits that differ when the value of some variable does; secrets do not count."""

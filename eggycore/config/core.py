@@ -9,9 +9,13 @@ from typing import Literal
 from eggycore.config.kinds import Duration
 from eggycore.config.secret import Secret
 from eggycore.config.settings import Settings, env
+from eggycore.config.units import format_duration
 from eggycore.errors import ConfigProblem
 
 __all__ = ["Config"]
+
+CLOSING_TIME = 5.0
+"""Seconds at the end of a shutdown that belong to closing and flushing, so that a drain delay must not take them."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -91,9 +95,10 @@ class Config(Settings):
                 reason="not one word",
                 action="Set it to a letter followed by letters, digits, hyphens or underscores.",
             )
-        if self.shutdown_drain_delay >= self.shutdown_timeout:
+        if self.shutdown_drain_delay > max(0.0, self.shutdown_timeout - CLOSING_TIME):
             yield ConfigProblem(
                 key="SHUTDOWN_DRAIN_DELAY",
-                reason="as long as SHUTDOWN_TIMEOUT, which includes it, or longer",
-                action="Set it to less than SHUTDOWN_TIMEOUT, or give that more time.",
+                value=format_duration(self.shutdown_drain_delay),
+                reason=f"leaves less than {CLOSING_TIME:g} s of SHUTDOWN_TIMEOUT, which includes it, for closing",
+                action=f"Make SHUTDOWN_TIMEOUT at least {CLOSING_TIME:g} s longer than it, or set it to 0.",
             )

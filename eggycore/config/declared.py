@@ -12,7 +12,7 @@ from eggycore.diagnostics import Diagnosis, diagnose
 from eggycore.errors import ConfigProblem, UsageError
 from eggycore.types import Origin
 
-__all__ = ["FILE_SUFFIX", "DeclarationFailed", "Declared", "Owned", "blamed", "own"]
+__all__ = ["FILE_SUFFIX", "DeclarationFailed", "Declared", "Owned", "blamed", "names_of", "own"]
 
 FILE_SUFFIX = "_FILE"
 """KEY_FILE holds the path of a file that holds the value of KEY."""
@@ -28,11 +28,15 @@ class Declared:
 
 @dataclass(frozen=True)
 class Owned:
-    """A variable, the class it is a field of, and who declared it."""
+    """A variable, the class it is a field of, and who declared it.
+
+    `general` is, for a member's variable, the class's variable whose value it has when it is not set; else "".
+    """
 
     variable: Variable
     settings: type[Settings]
     owner: str
+    general: str = ""
 
 
 @dataclass(eq=False)
@@ -72,6 +76,7 @@ def own(declared: Sequence[Declared]) -> tuple[dict[str, Owned], list[ConfigProb
             first = owned.setdefault(variable.key, Owned(variable, one.settings, str(one.origin)))
             if first.settings is not one.settings or first.owner != str(one.origin):
                 problems.append(_second_owner(variable.key, first.owner, str(one.origin)))
+    problems.extend(_shared_names(owned))
     problems.extend(_file_forms(owned))
     problems.extend(_unknown_switches(owned.values(), owned))
     return owned, problems
@@ -85,13 +90,41 @@ def _second_owner(key: str, first: str, second: str) -> ConfigProblem:
     )
 
 
-def _file_forms(owned: Mapping[str, Owned]) -> Iterable[ConfigProblem]:
+def names_of(owned: Mapping[str, Owned]) -> dict[str, str]:
+    """Every name that a source may set, with what it is, in words: "a variable of eggycore"."""
+    names: dict[str, str] = {}
     for key, one in owned.items():
-        other = owned.get(key + FILE_SUFFIX)
+        for name in one.variable.names:
+            what = "a variable" if name == key else f"another name of {key}"
+            names.setdefault(name, f"{what} of {one.owner}")
+            names.setdefault(name + FILE_SUFFIX, f"the file that holds {name} of {one.owner}")
+    return names
+
+
+def _shared_names(owned: Mapping[str, Owned]) -> Iterable[ConfigProblem]:
+    """A problem for each other name that is also a variable, or another name, of somebody else."""
+    first = {key: f"by {one.owner}" for key, one in owned.items()}
+    for key, one in owned.items():
+        for other in one.variable.also:
+            mine = f"by {one.owner} as another name of {key}"
+            if first.setdefault(other.key, mine) != mine:
+                yield ConfigProblem(
+                    key=other.key,
+                    reason=f"declared twice, {first[other.key]} and {mine}",
+                    action="Leave one of the two out, or have one of them rename its variable.",
+                )
+
+
+def _file_forms(owned: Mapping[str, Owned]) -> Iterable[ConfigProblem]:
+    owners = {name: one for one in owned.values() for name in one.variable.names}
+    for name, one in owners.items():
+        other = owners.get(name + FILE_SUFFIX)
         if other is not None:
+            own = name + FILE_SUFFIX == other.variable.key
+            meaning = "a variable of its own" if own else f"another name of {other.variable.key}"
             yield ConfigProblem(
-                key=other.variable.key,
-                reason=f"two meanings: a variable of its own, and the file that holds {key} of {one.owner}",
+                key=name + FILE_SUFFIX,
+                reason=f"two meanings: {meaning}, and the file that holds {name} of {one.owner}",
                 owner=other.owner,
                 action="Have one of the two renamed.",
             )

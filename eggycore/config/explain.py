@@ -26,6 +26,8 @@ class Entry:
         secret: Whether the value is masked.
         type_name: What it can be, in words: "whole number", "secret text".
         unit: What a plain number counts, None when nothing in particular.
+        also: Other names under which it may be set.
+        inherits: The variable of the class whose value a member of a family has when its own is not set; else "".
     """
 
     key: str
@@ -38,6 +40,8 @@ class Entry:
     secret: bool
     type_name: str
     unit: str | None
+    also: tuple[str, ...] = ()
+    inherits: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,8 @@ def entry_of(configuration: Configuration, key: str) -> Entry:
         secret=variable.kind.secret,
         type_name=variable.type_name,
         unit=variable.unit,
+        also=variable.names[1:],
+        inherits=owned.general,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from eggycore.config.checks import port_conflicts, settings_problems
 from eggycore.config.configuration import Configuration, Value
-from eggycore.config.declared import FILE_SUFFIX, Declared, Owned, blamed, own
+from eggycore.config.declared import Declared, Owned, blamed, names_of, own
 from eggycore.config.facts import Facts
+from eggycore.config.members import family_problems, members_of
 from eggycore.config.near import near_misses
 from eggycore.config.settings import Settings
 from eggycore.config.sources import COMMAND_LINE, Found, Layers, Sources, Unreadable, read_layers
@@ -47,15 +48,20 @@ def load(declared: Sequence[Declared], sources: Sources, *, given: Sequence[Sett
     classes = {one.settings for one in declared}
     undeclared = [Declared(type(one), _origin_of(type(one))) for one in given if type(one) not in classes]
     owned, problems = own([*declared, *undeclared])
+    problems += family_problems(owned)
     layers, unreadable = read_layers(sources)
-    reading = _Reading(owned, layers, Facts.of(sources.environ), {type(one): one for one in given})
-    values = reading.values()
-    instances = reading.instances(values)
-    problems += [*unreadable, *reading.problems, *_between(owned, values, instances)]
+    reading = _Reading(layers, Facts.of(sources.environ), {type(one): one for one in given})
+    reading.read(owned.values())
+    members = members_of(owned, reading.values)
+    reading.read(members.owned.values())
+    owned |= members.owned
+    values, instances = reading.values, reading.instances(owned.values())
+    problems += [*unreadable, *reading.problems, *members.problems, *_between(owned, values, instances)]
     problems += _unknown_overrides(sources.overrides, owned)
+    unknown = tuple(near_misses(layers.names(), names_of(owned)))
     if problems:
-        raise ConfigError(tuple(problems))
-    unknown = near_misses(layers.names(), _names(owned))
+        reported = {problem.key for problem in problems}
+        raise ConfigError(tuple(problems), warnings=tuple(str(one) for one in unknown if one.key not in reported))
     return Configuration(owned=owned, values=values, instances=instances, unknown=unknown)
 
 
@@ -90,28 +96,29 @@ def _origin_of(settings: type[Settings]) -> Origin:
 class _Reading:
     """One pass over all variables; it collects problems instead of stopping at the first."""
 
-    def __init__(
-        self, owned: Mapping[str, Owned], layers: Layers, facts: Facts, given: Mapping[type[Settings], Settings]
-    ) -> None:
+    def __init__(self, layers: Layers, facts: Facts, given: Mapping[type[Settings], Settings]) -> None:
         self.problems: list[ConfigProblem] = []
-        self._owned = owned
+        self.values: dict[str, Value] = {}
+        """The value of each variable that has a right one, by name."""
         self._layers = layers
         self._facts = facts
         self._given = given
 
-    def values(self) -> dict[str, Value]:
-        """The value of each variable that has a right one."""
-        values = ((key, self._value(one)) for key, one in self._owned.items())
-        return {key: value for key, value in values if value is not None}
+    def read(self, variables: Iterable[Owned]) -> None:
+        """Find the values of these variables; those of classes before those of their members."""
+        for one in variables:
+            value = self._value(one)
+            if value is not None:
+                self.values[one.variable.key] = value
 
-    def instances(self, values: Mapping[str, Value]) -> dict[type[Settings], Settings]:
+    def instances(self, owned: Iterable[Owned]) -> dict[type[Settings], Settings]:
         """The settings of which every field has a value."""
         instances: dict[type[Settings], Settings] = {}
-        for settings in dict.fromkeys(one.settings for one in self._owned.values()):
+        for settings in dict.fromkeys(one.settings for one in owned):
             variables = settings.__variables__
-            if not all(variable.key in values for variable in variables):
+            if not all(variable.key in self.values for variable in variables):
                 continue
-            fields = {variable.attribute: values[variable.key].value for variable in variables}
+            fields = {variable.attribute: self.values[variable.key].value for variable in variables}
             instances[settings] = self._given.get(settings) or settings(**fields)
         return instances
 
@@ -123,14 +130,19 @@ class _Reading:
 
     def _value(self, one: Owned) -> Value | None:
         try:
-            found = self._layers.find(one.variable.key)
+            found = self._layers.find(one.variable.names)
             if one.settings in self._given:
                 return self._right(
                     one, Value(getattr(self._given[one.settings], one.variable.attribute), "code", found)
                 )
+            if one.general:
+                general = self.values.get(one.general)
+                if not found:
+                    return general and _inherited(one, general)
+                found += general.found if general is not None else ()
             if not found:
                 return self._default(one)
-            return self._parsed(one, found, self._layers.text_of(one.variable.key, found[0]))
+            return self._parsed(one, found, self._layers.text_of(found[0]))
         except Unreadable as error:
             self.problems.append(replace(error.problem, owner=one.owner))
             return None
@@ -151,19 +163,23 @@ class _Reading:
         return None
 
     def _parsed(self, one: Owned, found: tuple[Found, ...], text: str) -> Value | None:
-        origin = found[0].origin_of(one.variable.key)
+        variable = one.variable.under(found[0].name)
         try:
-            value = self._parser.parse(one.variable, text)
+            value = self._parser.parse(variable, text)
         except ValueError as error:
-            self._refuse(one.variable, str(error), text, origin, one.owner)
+            self._refuse(variable, str(error), text, found[0].origin_of(variable.key), one.owner)
             return None
-        return self._right(one, Value(value, origin, found))
+        return self._right(one, Value(value, found[0].origin_of(one.variable.key), found))
 
     def _right(self, one: Owned, value: Value) -> Value | None:
         reason = one.variable.wrong(value.value)
         if reason is None:
             return value
-        self._refuse(one.variable, reason, one.variable.shown(value.value), value.origin, one.owner)
+        variable, origin = one.variable, value.origin
+        if value.found and origin == value.found[0].origin_of(variable.key):
+            variable = variable.under(value.found[0].name)
+            origin = value.found[0].origin_of(variable.key)
+        self._refuse(variable, reason, variable.shown(value.value), origin, one.owner)
         return None
 
     def _refuse(self, variable: Variable, reason: str, text: str, origin: str, owner: str) -> None:
@@ -177,6 +193,13 @@ class _Reading:
                 action=_action(variable, text),
             )
         )
+
+
+def _inherited(one: Owned, general: Value) -> Value:
+    """The value of the class's variable, as that of a member which sets none."""
+    if general.origin in ("default", "code"):
+        return replace(general, origin="default" if general.origin == "default" else f"code, as {one.general}")
+    return replace(general, origin=general.found[0].origin_of(one.variable.key))
 
 
 def _action(variable: Variable, text: str) -> str:
@@ -200,12 +223,8 @@ def _between(
     yield from settings_problems(instances, owned, values)
 
 
-def _names(owned: Mapping[str, Owned]) -> frozenset[str]:
-    return frozenset(owned) | {key + FILE_SUFFIX for key in owned}
-
-
 def _unknown_overrides(overrides: Mapping[str, str], owned: Mapping[str, Owned]) -> Iterator[ConfigProblem]:
-    known = _names(owned)
+    known = names_of(owned)
     for key in overrides:
         if key not in known:
             yield ConfigProblem(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from eggycore.config.declared import Declared
+from eggycore.config.family import Family
 from eggycore.config.variable import Variable
 from eggycore.types import Origin
 
@@ -31,10 +32,15 @@ def env_example(declared: Sequence[Declared], *, known: Mapping[str, str] = _NOT
 
 def reference_markdown(declared: Sequence[Declared]) -> str:
     """One Markdown table for each owner, in the order given; no trailing newline."""
-    sections: dict[str, list[str]] = {}
+    rows: dict[str, list[str]] = {}
+    notes: dict[str, dict[str, None]] = {}
     for one in declared:
-        sections.setdefault(_title(one.origin), []).extend(map(_row, one.settings.__variables__))
-    return "\n\n".join("\n".join((f"### {title}", "", *_HEADER, *rows)) for title, rows in sections.items())
+        title, family = _title(one.origin), one.settings.__family__
+        rows.setdefault(title, []).extend(_row(variable, family) for variable in one.settings.__variables__)
+        if family is not None:
+            notes.setdefault(title, {})[f"\n{_family_note(family, quote='`')}"] = None  # once for several classes
+    sections = ((f"### {title}", "", *_HEADER, *rows[title], *notes.get(title, ())) for title in rows)
+    return "\n\n".join(map("\n".join, sections))
 
 
 def replace_reference(page: str, reference: str) -> str:
@@ -63,9 +69,10 @@ def _title(origin: Origin) -> str:
     return f"{origin.kind} {origin.name}{f' ({origin.dist})' if origin.dist else ''}"
 
 
-def _row(variable: Variable) -> str:
+def _row(variable: Variable, family: Family | None) -> str:
+    member = f"<br>`{family.key('<NAME>', variable.key)}`" if family is not None else ""
     cells = (
-        f"`{variable.key}`",
+        f"`{variable.key}`{member}",
         _type(variable),
         variable.default_shown,
         "yes" if variable.reload else "",
@@ -83,7 +90,8 @@ def _type(variable: Variable) -> str:
 
 def _meaning(variable: Variable) -> str:
     limits = "" if variable.listens else _limits(variable)
-    return f"{variable.doc} {limits}".strip()
+    own = "Each name has its own." if variable.own else ""
+    return " ".join(part for part in (variable.doc, limits, own, _other_names(variable)) if part)
 
 
 def _limits(variable: Variable) -> str:
@@ -91,8 +99,25 @@ def _limits(variable: Variable) -> str:
     return " ".join(f"{name} {variable.written(limit)}." for name, limit in named if limit is not None)
 
 
+def _other_names(variable: Variable) -> str:
+    names = [f"{other.key} (in {other.unit})" if other.unit else other.key for other in variable.also]
+    return f"Also as {', '.join(names)}." if names else ""
+
+
+def _family_note(family: Family, quote: str = "") -> str:
+    names, general, member = (
+        f"{quote}{key}{quote}" for key in (family.names, f"{family.prefix}X", f"{family.prefix}<NAME>_X")
+    )
+    return (
+        f"For each name in {names}, in capitals, there is a {member} for each {general}; one that is not set has the "
+        f"value of {general}, unless each name has its own."
+    )
+
+
 def _example_section(one: Declared, known: Mapping[str, str]) -> Iterator[str]:
     yield f"# {_title(one.origin)}: {one.settings.__name__}"
+    if one.settings.__family__ is not None:
+        yield f"# {_family_note(one.settings.__family__)}"
     for variable in one.settings.__variables__:
         yield ""
         if variable.required and variable.key not in known:

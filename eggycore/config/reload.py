@@ -183,7 +183,8 @@ async def _tell(listener: Listener, change: Change) -> None:
 
 def _difference(old: Configuration, new: Configuration) -> tuple[frozenset[str], frozenset[str]]:
     """The variables that differ: those that a reload may change, and those that wait for a restart."""
-    differ = frozenset(key for key, value in new.values.items() if value.value != old.values[key].value)
+    both = new.values.keys() & old.values.keys()  # members of a family come and go, which waits for a restart
+    differ = frozenset(key for key in both if new.values[key].value != old.values[key].value)
     changed = frozenset(key for key in differ if new.owned[key].variable.reload)
     return changed, differ - changed
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, dataclass_transform, get_type_hints
 
 from eggycore.config.facts import Facts
+from eggycore.config.family import Family
 from eggycore.config.kinds import Kind, kind_of
 from eggycore.config.units import SIZE_UNITS, TIME_UNITS
-from eggycore.config.variable import REQUIRED, Listens, Variable
+from eggycore.config.variable import REQUIRED, Listens, Other, Variable
 from eggycore.errors import ConfigProblem
 
 __all__ = ["Settings", "env"]
@@ -42,6 +43,8 @@ def env(
     listens: Listens | None = None,
     when: str | None = None,
     default_doc: str | None = None,
+    also: Sequence[str | Other] = (),
+    own: bool = False,
 ) -> Any:
     """A field of a `Settings` class, read from the variable `key`.
 
@@ -61,12 +64,14 @@ def env(
             equal are a problem, unless both are for management or the port is 0.
         when: The boolean variable that turns the port on; the port counts only when that is true.
         default_doc: The default in words, when it is a function or not for showing.
+        also: Other names, the strongest first; one counts when neither the own name nor one before it is set
+            anywhere. `Other` says what a plain number counts under such a name.
+        own: In a family: each member has its own default (or must set it), not the value of the class's variable.
 
     Raises:
         TypeError: The declaration contradicts itself.
     """
-    if not _KEY.fullmatch(key):
-        raise TypeError(f"{key!r} is not a variable name: upper-case letters, digits and underscores")
+    _check_name(key)
     options = {
         "default": default,
         "doc": doc,
@@ -78,8 +83,26 @@ def env(
         "listens": listens,
         "when": when,
         "default_doc": default_doc,
+        "also": _others(key, also),
+        "own": own,
     }
     return _Declaration(key=key, options=options, choices=tuple(choices))
+
+
+def _others(key: str, also: Sequence[str | Other]) -> tuple[Other, ...]:
+    others = tuple(Other(one) if isinstance(one, str) else one for one in also)
+    names = [key]
+    for other in others:
+        _check_name(other.key)
+        if other.key in names:
+            raise TypeError(f"{other.key} is twice a name of {key}")
+        names.append(other.key)
+    return others
+
+
+def _check_name(key: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise TypeError(f"{key!r} is not a variable name: upper-case letters, digits and underscores")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(env,))
@@ -87,6 +110,11 @@ class Settings:
     """A typed group of variables. A subclass becomes a frozen dataclass whose arguments are keyword-only.
 
     Instances are values: equal when their fields are, never changed once made. Fields without `env` are refused.
+
+    Args:
+        family: The variable, a `tuple[str, ...]` of another class, that names the members of a family: for each of
+            them the variables of this class exist once more, and `config.family` holds their settings.
+        prefix: What each variable of a family begins with; the member's name follows it.
 
     Example:
         >>> class TickSettings(Settings):
@@ -98,13 +126,23 @@ class Settings:
     __variables__: ClassVar[tuple[Variable, ...]] = ()
     """The variables of this class and its bases, in the order of declaration."""
 
-    def __init_subclass__(cls) -> None:
+    __family__: ClassVar[Family | None] = None
+    __members__: ClassVar[dict[str, type[Settings]]] = {}
+
+    member: ClassVar[str] = ""
+    """Which member of a family these are the settings of: "orders"; "" for those of the class itself."""
+
+    def __init_subclass__(cls, *, family: str = "", prefix: str = "") -> None:
         own = tuple(_variables_of(cls))
         for variable in own:
             setattr(cls, variable.attribute, _field_of(variable))
         inherited = [variable for base in reversed(cls.__mro__[1:]) for variable in vars(base).get("__variables__", ())]
         names = {variable.attribute: variable for variable in (*inherited, *own)}
         cls.__variables__ = tuple(names.values())
+        cls.__members__ = {}
+        if family:
+            cls.__family__ = Family(family, prefix)
+        _check_family(cls)
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
@@ -116,6 +154,13 @@ class Settings:
     def problems(self) -> Iterable[ConfigProblem]:
         """What is wrong between fields that are each right; asked once all fields of the class could be read."""
         return ()
+
+
+def _check_family(cls: type[Settings]) -> None:
+    if cls.__family__ is not None:
+        cls.__family__.check(cls.__qualname__, cls.__variables__)
+    elif stray := [variable.key for variable in cls.__variables__ if variable.own]:
+        raise TypeError(f"{cls.__qualname__}: {stray[0]} is declared own=True, which is for families")
 
 
 def _variables_of(cls: type[Settings]) -> Iterable[Variable]:
@@ -169,6 +214,9 @@ def _check_declaration(variable: Variable, where: str) -> None:
     units: dict[str, Iterable[str]] = {"duration": TIME_UNITS, "size": SIZE_UNITS}
     if unit is not None and unit not in units.get(base, (unit,)):
         raise TypeError(f"{where}: the unit of a {base} is one of {', '.join(units[base])}, not {unit!r}")
+    for other in variable.also:
+        if other.unit is not None and other.unit not in units.get(base, ()):
+            raise TypeError(f"{where}: {other.unit!r} is no unit of a {base}, so {other.key} cannot have it")
     if variable.listens and base != "integer":
         raise TypeError(f"{where}: a port is an int")
     if variable.required or callable(variable.default):

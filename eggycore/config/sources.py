@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,16 +53,22 @@ class Layer:
 
 @dataclass(frozen=True)
 class Found:
-    """A value that a layer sets: its text, or the file that holds it."""
+    """A value that a layer sets, under which name: its text, or the file that holds it."""
 
     origin: str
+    name: str
     text: str | None = field(default=None, repr=False)
     file: str | None = None
 
     def origin_of(self, key: str) -> str:
-        """The origin of the key's value: the file, and where the file was named, when there is one."""
-        where = "the environment" if self.origin == "environment" else self.origin
-        return self.origin if self.file is None else f"{self.file} ({key}{FILE_SUFFIX} in {where})"
+        """The origin of the value of `key`: the file, and where the file was named, when there is one.
+
+        What was set under another name says so: "environment, as DB_HOST".
+        """
+        if self.file is not None:
+            where = "the environment" if self.origin == "environment" else self.origin
+            return f"{self.file} ({self.name}{FILE_SUFFIX} in {where})"
+        return self.origin if self.name == key else f"{self.origin}, as {self.name}"
 
 
 class Unreadable(Exception):
@@ -80,15 +86,15 @@ class Layers:
     layers: tuple[Layer, ...]
     folder: Path = Path()
 
-    def find(self, key: str) -> tuple[Found, ...]:
-        """What each layer that sets the key says, the winner first.
+    def find(self, names: Iterable[str]) -> tuple[Found, ...]:
+        """What each layer says that sets one of the names, the winner first: the first name, in the strongest layer.
 
         Raises:
-            Unreadable: One layer sets both the key and its file.
+            Unreadable: One layer sets both a name and its file.
         """
-        return tuple(found for layer in self.layers for found in _in_layer(layer, key))
+        return tuple(found for name in names for layer in self.layers for found in _in_layer(layer, name))
 
-    def text_of(self, key: str, found: Found) -> str:
+    def text_of(self, found: Found) -> str:
         """The text of a value, read from its file where it names one, without the line ends that close the file.
 
         Raises:
@@ -102,11 +108,11 @@ class Layers:
         except (OSError, ValueError) as error:
             raise Unreadable(
                 ConfigProblem(
-                    key=key + FILE_SUFFIX,
+                    key=found.name + FILE_SUFFIX,
                     value=found.file,
                     reason=_why(error),
                     origin=found.origin,
-                    action=f"Make it the path of a file that this user can read, or set {key} instead.",
+                    action=f"Make it the path of a file that this user can read, or set {found.name} instead.",
                 )
             ) from None
 
@@ -141,9 +147,9 @@ def _in_layer(layer: Layer, key: str) -> Iterator[Found]:
             )
         )
     if text is not None:
-        yield Found(layer.origin_of(key), text=text)
+        yield Found(layer.origin_of(key), key, text=text)
     elif file is not None:
-        yield Found(layer.origin_of(key + FILE_SUFFIX), file=file)
+        yield Found(layer.origin_of(key + FILE_SUFFIX), key, file=file)
 
 
 def _content(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,7 +13,7 @@ from eggycore.config.kinds import Base, Kind
 from eggycore.config.secret import MASK, Secret
 from eggycore.config.units import format_duration, format_size
 
-__all__ = ["REQUIRED", "Listens", "Variable"]
+__all__ = ["REQUIRED", "Listens", "Other", "Variable"]
 
 Listens = Literal["business", "management"]
 
@@ -41,6 +41,19 @@ _EXPECTED: Final[dict[Base, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Other:
+    """Another name under which a variable may be set, when its own name is not.
+
+    Args:
+        key: The name, upper case.
+        unit: What a plain number counts under that name; None: the same as under the own name.
+    """
+
+    key: str
+    unit: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variable:
     """A field of a `Settings` class that is read from the environment; `env` says what the arguments mean."""
@@ -58,6 +71,18 @@ class Variable:
     listens: Listens | None = None
     when: str | None = None
     default_doc: str | None = None
+    also: tuple[Other, ...] = ()
+    own: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which it may be set, its own first."""
+        return (self.key, *(other.key for other in self.also))
+
+    def under(self, name: str) -> Variable:
+        """The variable as it is read under one of its names: a plain number may count something else there."""
+        other = next((other for other in self.also if other.key == name), None)
+        return self if other is None else replace(self, key=name, unit=other.unit or self.unit)
 
     @property
     def type_name(self) -> str:

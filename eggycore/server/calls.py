@@ -16,6 +16,7 @@ import grpc.aio
 
 from eggycore import log
 from eggycore.containment import must_pass
+from eggycore.errors import Unavailable
 from eggycore.log.context import CONTEXT, accept_request_id, new_request_id
 from eggycore.metrics import Histogram, Registry
 from eggycore.server.draining import DRAINING
@@ -285,18 +286,21 @@ class _Call:
             self._context.set_trailing_metadata((*trailing, *self._trailing))
 
     async def _recover(self, error: BaseException) -> bool:
-        """End the call with a status that says nothing of the error; the log says it all.
+        """End the call with a status that says nothing of the error, but that trying again may help; the log says all.
 
         A status that the servicer has set before it raised is kept.
         """
         if isinstance(error, _Unreadable):
             return await self._end(grpc.StatusCode.INTERNAL, "The request message could not be read.")
-        log.error("call failed", method=self._method.name, exc=error)
+        code, details = grpc.StatusCode.INTERNAL, "The call failed; its request id leads to the reason in the log."
+        if isinstance(error, Unavailable):
+            code, details = grpc.StatusCode.UNAVAILABLE, str(error)
+            log.warn("call not served", method=self._method.name, reason=details)
+        else:
+            log.error("call failed", method=self._method.name, exc=error)
         if self._code_name() != "OK":
             return await self._end(self._context.code(), self._context.details())
-        return await self._end(
-            grpc.StatusCode.INTERNAL, "The call failed; its request id leads to the reason in the log."
-        )
+        return await self._end(code, details)
 
     async def _end(self, code: grpc.StatusCode, details: str) -> bool:
         """Abort the call, which raises; or return True when the servicer has aborted it before."""

@@ -8,7 +8,8 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.http import SERVER_SOFTWARE
 
 from eggycore import log
 from eggycore.web.middleware.identity import REQUEST_ID
@@ -21,7 +22,10 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["Connection", "Request", "draining"]
+__all__ = ["SERVER", "Connection", "Request", "draining"]
+
+SERVER = "eggycore"
+"""The header Server of every answer, without versions."""
 
 
 class Connection(web.RequestHandler):
@@ -101,7 +105,12 @@ class Request(web.Request):
         return not (self._message.should_close or self._protocol.draining.is_set())
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        """Give streams, whose headers leave before their handler returns, the request id as well."""
+        """Give streams, whose headers leave before their handler returns, the request id as well.
+
+        aiohttp has put its version and Python's into the header Server by now; they are nobody's business.
+        """
+        if response.headers.get(hdrs.SERVER) == SERVER_SOFTWARE:
+            response.headers[hdrs.SERVER] = SERVER
         if (request_id := log.request_id()) is not None:
             response.headers.setdefault(REQUEST_ID, request_id)
         await super()._prepare_hook(response)

@@ -57,6 +57,51 @@ sources, the strongest first:
     )
 
 
+def test_explain_finds_a_variable_by_its_other_names_and_shows_those_of_members(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "eggyapp_stores.py").write_text(
+        """
+from eggycore import Settings, env, hookimpl
+
+
+class Names(Settings):
+    names: tuple[str, ...] = env("STORES", default=("orders",), doc="The stores.")
+
+
+class Store(Settings, family="STORES", prefix="STORE_"):
+    host: str = env("STORE_HOST", default="localhost", also=("DB_HOST",), doc="Where it is.")
+
+
+@hookimpl
+def register_settings():
+    return Names, Store
+"""
+    )
+    monkeypatch.setenv("DB_HOST", "db-1")
+    explained = run("config", "explain", "DB_HOST", "--app", "eggyapp_stores").stdout
+    assert (
+        explained
+        == """\
+STORE_HOST = db-1
+Where it is.
+
+declared by: app eggyapp_stores
+type:        text
+other names: DB_HOST
+default:     localhost
+on reload:   waits for a restart
+sources, the strongest first:
+  -> db-1  (environment, as DB_HOST)
+     localhost  (default)
+"""
+    )
+    explained = run("config", "explain", "STORE_ORDERS_HOST", "--app", "eggyapp_stores").stdout
+    assert explained.startswith("STORE_ORDERS_HOST = db-1\n")
+    assert "\ndefault:     the value of STORE_HOST, else localhost\n" in explained
+    assert "STORE_ORDERS_HOST  db-1" in run("config", "show", "--app", "eggyapp_stores").stdout
+
+
 def test_explain_guesses_what_was_meant(run: Run) -> None:
     result = run("config", "explain", "GRETING")
     assert result.exit_code == 2

@@ -129,6 +129,79 @@ def test_health_checks_are_run_once(body: str, expected: tuple[str, str], run: R
     assert result.exit_code == int(expected[0] == "red")
 
 
+EXAMINED = """
+from contextlib import asynccontextmanager
+
+from eggycore import Finding, Initializer, hookimpl
+
+
+class Pool:
+    async def examine(self, *, replicas):
+        {body}
+
+
+@asynccontextmanager
+async def open_pool():
+    yield Pool()
+
+
+@hookimpl
+def init_infra(runtime):
+    return Initializer(name="pool", open=open_pool, provides=Pool)
+"""
+
+
+def test_what_was_opened_is_asked_how_it_is_with_so_many_replicas(run: Run, folder: Path) -> None:
+    body = """return [
+            Finding(subject=subject, state=state, text=f"{10 * replicas} of 25.", action="Lower it.")
+            for subject, state in (("pool size", "ok"), ("server limit", "warning"))
+        ]"""
+    (folder / "eggyapp_pool.py").write_text(EXAMINED.format(body=body))
+    result = run("doctor", "eggyapp_pool", "--replicas", "3")
+    assert result.exit_code == 0, result.stdout
+    assert result.stdout.endswith(
+        "ok       pool size                30 of 25.\n"
+        "                                  -> Lower it.\n"
+        "warning  server limit             30 of 25.\n"
+        "                                  -> Lower it.\n"
+    )
+    assert rows(run("doctor", "eggyapp_pool", "--json"))["pool size"] == ("ok", "10 of 25.")
+
+
+def test_a_red_finding_makes_the_command_fail(run: Run, folder: Path) -> None:
+    body = 'return [Finding(subject="pool", state="red", text="Full.")]'
+    (folder / "eggyapp_pool.py").write_text(EXAMINED.format(body=body))
+    result = run("doctor", "eggyapp_pool", "--json")
+    assert (rows(result)["pool"], result.exit_code) == (("red", "Full."), 1)
+
+
+def test_one_that_cannot_say_how_it_is_is_red(run: Run, folder: Path) -> None:
+    (folder / "eggyapp_pool.py").write_text(EXAMINED.format(body="raise OSError('postgresql://a:hunter2@b went away')"))
+    result = run("doctor", "eggyapp_pool", "--json")
+    assert rows(result)["examine pool"] == ("red", "OSError: postgresql://a:***@b went away")
+    assert result.exit_code == 1
+
+
+def test_one_that_does_not_answer_is_red(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eggycore.cli.examination.EXAMINING_TIME", 0.01)
+    body = "import asyncio; await asyncio.Event().wait()"
+    (folder / "eggyapp_pool.py").write_text(EXAMINED.format(body=body))
+    result = run("doctor", "eggyapp_pool", "--json")
+    assert rows(result)["examine pool"] == ("red", "It did not answer within 0.01 s.")
+
+
+def test_fewer_than_one_replica_is_a_usage_error(run: Run) -> None:
+    assert run("doctor", "--replicas", "0").exit_code == 2
+
+
+def test_a_slip_is_shown_beside_what_it_breaks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETNG", "hi")
+    found = json.loads(run("doctor", "--json", "--set", "LOG_LEVEL=loud").stdout)
+    told = [(row["state"], row["text"]) for row in found if row["subject"] == "configuration"]
+    assert [state for state, _ in told] == ["red", "warning"]
+    assert told[1][1].startswith("GREETNG, set in the environment, is not a known variable.")
+
+
 @pytest.mark.parametrize("name", ["doctor.tar.gz", "doctor.zip"])
 def test_the_bundle_holds_masked_texts_for_its_owner_only(name: str, run: Run, folder: Path) -> None:
     result = run("doctor", "--bundle", name, "--set", "GREETING_BROKEN=true")

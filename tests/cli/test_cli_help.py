@@ -94,7 +94,8 @@ def test_the_command_of_a_plugin_is_listed_without_importing_it_and_runs(run: Ru
         "import click\n@click.command()\ndef tool():\n    click.echo('at your service')\n"
     )
     offer_command(installed, "tool", "eggyapp_tool:tool", "tooling")
-    assert "Commands of plugins:\n  tool  From tooling 1.0.\n" in run("--help").output
+    offered = run("--help").output.partition("Commands of plugins:\n")[2]  # after those of installed plugins
+    assert "  tool  From tooling 1.0.\n" in offered
     assert "eggyapp_tool" not in sys.modules
     assert run("tool").output == "at your service\n"
 
@@ -174,5 +175,6 @@ def test_completion_knows_the_commands_and_survives_a_broken_one(
 
     offer_command(installed, "tool", "eggyapp_missing:tool", "tooling")
     complete = ShellComplete(eggycore, {}, "eggycore", "_EGGYCORE_COMPLETE")
-    assert {item.value for item in complete.get_completions([], "")} == {*COMMANDS, "tool"}
+    offered = {item.value for item in complete.get_completions([], "")}
+    assert offered >= {*COMMANDS, "tool"}, "and those of installed plugins"
     assert [item.value for item in complete.get_completions(["config"], "e")] == ["env-example", "explain"]

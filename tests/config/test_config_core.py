@@ -232,13 +232,26 @@ def test_an_environment_that_is_not_a_word_is_reported(word: str) -> None:
 
 
 def test_a_drain_delay_must_leave_time_to_stop() -> None:
-    assert report(SHUTDOWN_TIMEOUT="5s", KUBERNETES_SERVICE_HOST="10.0.0.1") == (
+    assert report(SHUTDOWN_TIMEOUT="9s", KUBERNETES_SERVICE_HOST="10.0.0.1") == (
         "The configuration has 1 problem.\n"
         "\n"
-        "1. SHUTDOWN_DRAIN_DELAY: as long as SHUTDOWN_TIMEOUT, which includes it, or longer.\n"
+        "1. SHUTDOWN_DRAIN_DELAY '5s': leaves less than 5 s of SHUTDOWN_TIMEOUT, which includes it, for closing.\n"
         "     cause:  Declared by eggycore.\n"
-        "     action: Set it to less than SHUTDOWN_TIMEOUT, or give that more time."
+        "     action: Make SHUTDOWN_TIMEOUT at least 5 s longer than it, or set it to 0."
     )
+
+
+@pytest.mark.parametrize(
+    ("timeout", "delay", "right"),
+    [("10s", "5s", True), ("10s", "5001ms", False), ("1s", "0", True), ("3s", "100ms", False)],
+)
+def test_a_drain_delay_leaves_closing_its_five_seconds(timeout: str, delay: str, right: bool) -> None:
+    environ = {"SERVICE_NAME": "a", "SHUTDOWN_TIMEOUT": timeout, "SHUTDOWN_DRAIN_DELAY": delay}
+    if right:
+        load([CORE], Sources(environ, None))
+    else:
+        with pytest.raises(ConfigError):
+            load([CORE], Sources(environ, None))
 
 
 def test_a_config_made_in_code_is_checked_like_one_that_was_read() -> None:

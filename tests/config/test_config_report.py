@@ -76,6 +76,20 @@ def test_what_settings_say_of_themselves_is_completed_with_origin_and_owner() ->
     )
 
 
+def test_names_that_were_perhaps_meant_are_shown_below_the_report() -> None:
+    environ = {"DATABASE_DNS": "hunter2", "CACHE_TTLL": "1"}
+    assert report(environ, Declared(DatabaseSettings, DB), Declared(CacheSettings, CACHE)) == (
+        "The configuration has 1 problem.\n"
+        "\n"
+        "1. DATABASE_DSN: required, and not set.\n"
+        "     cause:  Declared by plugin db (eggycore-db 0.1.0).\n"
+        "     action: Set it in the environment, in .env or with --set.\n"
+        "\n"
+        "warning: DATABASE_DNS, set in the environment, is not a known variable. Did you mean 'DATABASE_DSN'?\n"
+        "warning: CACHE_TTLL, set in the environment, is not a known variable. Did you mean 'CACHE_TTL'?"
+    )
+
+
 def test_a_variable_with_two_owners_is_reported_with_both() -> None:
     class Rival(Settings):
         dsn: str = env("DATABASE_DSN", default="x")

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eggycore.budgets import Budgets, StartTimeout
-from eggycore.diagnostics import diagnose, render
+from eggycore.diagnostics import Diagnosis, diagnose, explain, render
+from eggycore.errors import NotUpYet
 from eggycore.health import Health
 from eggycore.launcher import Launcher
 from eggycore.opening import InitializerDied
@@ -289,6 +291,56 @@ async def test_a_start_that_was_refused_until_the_end_says_why():
         "The start did not finish within 0.05 s; it stood at: opening queue.\n"
         "  cause:  It was being tried again; the last attempt failed: ConnectionRefusedError: nobody listens\n"
         "  action: Mend what it waits for, or allow more with STARTUP_TIMEOUT."
+    )
+
+
+@dataclass(eq=False)
+class QueueBusy(NotUpYet):
+    """An error of this test."""
+
+    attempt: int
+
+
+@diagnose.register
+def _(error: QueueBusy) -> Diagnosis:
+    return Diagnosis(description=f"The queue is being moved, said it for the {error.attempt}th time.", action="Wait.")
+
+
+def not_up_yet_times(count: int, then: Callable[[], AbstractAsyncContextManager[str]]) -> Callable[[], Any]:
+    attempts = iter(range(1, count + 1))
+
+    def open_() -> AbstractAsyncContextManager[str]:
+        for attempt in attempts:
+            raise QueueBusy(attempt)
+        return then()
+
+    return open_
+
+
+async def test_an_initializer_that_says_it_is_not_up_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eggycore.launcher.RETRY_BACKOFF_MAX", 0.0)
+    world = World()
+    world.initializer("queue", open=not_up_yet_times(7, world.opens("queue")))
+    serving = await world.until_ready()
+    world.launcher.request_stop("the test")
+    await serving
+    retries = world.log.of("not up yet, trying again")
+    assert [fields["attempt"] for fields in retries] == [1, 2, 3, 4, 5, 6, 7]
+    assert retries[-1]["reason"] == "The queue is being moved, said it for the 7th time."
+
+
+async def test_a_start_that_was_not_up_yet_until_the_end_fails_with_what_was_said_last():
+    world = World(startup=0.05)
+    world.initializer("queue", open=not_up_yet_times(10**9, world.opens("queue")))
+    with pytest.raises(QueueBusy) as caught:
+        await world.launcher.serve()
+    last = caught.value.attempt
+    assert last == world.log.of("not up yet, trying again")[-1]["attempt"]
+    assert explain(caught.value) == (
+        f"The queue is being moved, said it for the {last}th time.\n"
+        "  action: Wait.\n"
+        f"  where:  It happened while opening initializer 'queue' of app shop, attempt {last}.\n"
+        "  where:  It was tried again until STARTUP_TIMEOUT (0.05 s) had passed."
     )
 
 

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from eggycore.diagnostics import diagnose, render
+from eggycore.errors import NotUpYet
 from eggycore.opening import CloseOverran, OpenInitializer, OpenTimeout, is_not_up_yet
 from eggycore.plan import Planned
 from eggycore.types import Initializer, Origin
@@ -152,6 +153,8 @@ def chained(outer: Exception, inner: Exception) -> Exception:
         (chained(RuntimeError("driver says no"), ConnectionRefusedError()), True),
         (ExceptionGroup("both", [ConnectionRefusedError(), ConnectionRefusedError()]), True),
         (ExceptionGroup("mixed", [ConnectionRefusedError(), ValueError()]), False),
+        (NotUpYet(), True),
+        (chained(RuntimeError("driver says no"), NotUpYet()), True),
         (PermissionError(), False),
         (ValueError(), False),
     ],

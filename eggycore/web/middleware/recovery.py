@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from eggycore import log
+from eggycore.errors import Unavailable
 from eggycore.web.responses import Problem, problem_of
 
 __all__ = ["CLIENT_GONE", "INTERNAL_ERROR", "answer_to", "client_is_gone"]
@@ -26,6 +27,10 @@ def answer_to(error: BaseException, request: web.BaseRequest) -> web.Response:
         return problem_of(
             Problem(503, "Stopping", "The server is stopping; send the request again.", headers={"Retry-After": "1"})
         )
+    if isinstance(error, Unavailable):
+        detail = str(error)
+        log.warn("request not served", method=request.method, path=request.path, reason=detail)
+        return problem_of(Problem(503, detail=detail, headers={"Retry-After": "1"}))
     log.error("request failed", method=request.method, path=request.path, exc=error)
     return problem_of(Problem(INTERNAL_ERROR, request_id=log.request_id()))
 

@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 from aiohttp import hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+from aiohttp.http import HttpVersion11
 
+from eggycore.web.connection import SERVER
 from eggycore.web.middleware.identity import REQUEST_ID
 from eggycore.web.responses import JSONAnswer
 
@@ -50,7 +51,7 @@ async def _send_json(request: web.Request, response: JSONAnswer, request_id: str
     keep_alive = response._keep_alive = request.keep_alive
     head = (
         f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-ID: {request_id}\r\n"
-        f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER_SOFTWARE}\r\n"
+        f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER}\r\n"
         f"{'' if keep_alive else _CLOSE}\r\n"
     )
     writer = request.writer
@@ -66,7 +67,7 @@ async def _send_plain(request: web.Request, response: web.Response, body: bytes,
     headers[hdrs.CONTENT_LENGTH] = str(len(body))
     headers.setdefault(hdrs.CONTENT_TYPE, "application/octet-stream")
     headers.setdefault(hdrs.DATE, rfc822_formatted_time())
-    headers.setdefault(hdrs.SERVER, SERVER_SOFTWARE)
+    headers.setdefault(hdrs.SERVER, SERVER)
     if response._keep_alive is None:
         response._keep_alive = request.keep_alive
     if not response._keep_alive:

@@ -53,6 +53,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
 
     monkeypatch.setattr("eggycore.log.write", write)
     monkeypatch.setattr("eggycore.log.info", lambda message, /, **fields: write("info", message, fields))
+    monkeypatch.setattr("eggycore.log.warn", lambda message, /, **fields: write("warn", message, fields))
     monkeypatch.setattr("eggycore.log.error", lambda message, /, **fields: write("error", message, fields))
     yield logged
     logged.clear()  # exceptions hold their frames, and with them the server's sockets

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import pytest
 
+from eggycore.diagnostics import Diagnosis, diagnose
+from eggycore.errors import Unavailable
 from eggycore.log.context import request_id
 from eggycore.metrics import Registry
 from eggycore.server.grpc import GRPCServer
@@ -107,6 +110,48 @@ async def test_a_handler_ends_no_process_and_leaves_no_client_waiting(
     for _ in range(2):
         code, _ = await status_of(_call(client, "One", timeout=10))
         assert code is grpc.StatusCode.INTERNAL
+
+
+@dataclass(eq=False)
+class StoreAway(Unavailable):
+    """An error of this test."""
+
+    host: str
+
+
+@diagnose.register
+def _(error: StoreAway) -> Diagnosis:
+    return Diagnosis(description="The store does not answer.", cause=f"{error.host} is away.", action="Start it.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_unavailable_now_is_said_to_the_client_and_warned_of_without_a_stack(
+    serve: Any, connect: Any, lines: Any, kind: str
+) -> None:
+    class Waiting(Echo):
+        async def One(self, request: bytes, context: Any) -> bytes:
+            raise StoreAway("db-7")
+
+        async def Many(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+            yield request
+            raise StoreAway("db-7")
+
+        async def Sum(self, requests: Any, context: Any) -> bytes:
+            await super().Sum(requests, context)  # grpc's client forgets the status when it is still sending
+            raise StoreAway("db-7")
+
+        async def Chat(self, requests: Any, context: Any) -> None:
+            await super().Chat(requests, context)
+            raise StoreAway("db-7")
+
+    client = connect(await serve(Waiting()))
+
+    assert await status_of(_call(client, kind)) == (grpc.StatusCode.UNAVAILABLE, "The store does not answer.")
+    warning, access = await lines.first(2)
+    assert (warning.level, warning.message) == ("warn", "call not served")
+    assert warning.fields["reason"] == "The store does not answer."
+    assert "exc" not in warning.fields
+    assert (access.message, access.fields["code"]) == ("request", "UNAVAILABLE")
 
 
 class Aborting(Echo):

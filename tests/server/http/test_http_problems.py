@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 from aiohttp import web
 
+from eggycore.diagnostics import Diagnosis, diagnose
+from eggycore.errors import Unavailable
 from eggycore.server.http import HTTPServer
 from eggycore.server.settings import HTTPSettings
 from eggycore.web.responses import Problem, read_json
@@ -112,6 +115,37 @@ async def test_a_handler_that_fails_tells_clients_nothing_and_the_log_everything
     [line] = await lines.wait("request")
     assert line["status"] == 500
     assert (await client.get("/")).status == 500, "the connection is still good"
+
+
+@dataclass(eq=False)
+class StoreAway(Unavailable):
+    """An error of this test."""
+
+    host: str
+
+
+@diagnose.register
+def _(error: StoreAway) -> Diagnosis:
+    return Diagnosis(description="The store does not answer.", cause=f"{error.host} is away.", action="Start it.")
+
+
+async def test_what_is_unavailable_now_is_answered_503_and_warned_of_without_a_stack(answering, lines):
+    async def read(request):
+        raise StoreAway("db-7")
+
+    client = await answering(read)
+    reply = await client.get("/", "X-Request-ID: abc")
+    assert reply.status == 503
+    assert reply.json == {"title": "Service Unavailable", "status": 503, "detail": "The store does not answer."}
+    assert (reply.headers["content-type"], reply.headers["retry-after"]) == (PROBLEM, "1")
+    assert reply.headers["x-request-id"] == "abc"
+    [line] = lines.all("request not served")
+    assert (line["level"], line["request_id"], line["method"], line["path"]) == ("warn", "abc", "GET", "/")
+    assert line["reason"] == "The store does not answer."
+    assert "exception" not in line
+    [line] = await lines.wait("request")
+    assert line["status"] == 503
+    assert (await client.get("/")).status == 503, "the connection is still good"
 
 
 async def test_a_handler_that_exits_fails_its_request_and_not_the_process(answering, lines):

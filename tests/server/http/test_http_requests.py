@@ -259,3 +259,39 @@ async def test_a_server_starts_once(start, server):
     await start()
     with pytest.raises(RuntimeError, match="the HTTP server 'http' has been started before"):
         await server.start()
+
+
+async def test_the_header_server_names_no_versions_however_an_answer_is_sent(server, router, start, connect):
+    async def stream(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x")
+        return response
+
+    async def plain(request):
+        return web.Response(text="x")
+
+    async def own(request):
+        return web.Response(text="x", headers={"Server": "mine"})
+
+    async def general(request):
+        response = web.Response(text="x")
+        response.set_cookie("a", "b")
+        return response
+
+    async def as_json(request):
+        return {}
+
+    async def problem(request):
+        raise web.HTTPConflict
+
+    for handler in (stream, plain, own, general, as_json, problem):
+        router.get(f"/{handler.__name__}", handler)
+    await start()
+    client = await connect()
+    for path in ("/stream", "/plain", "/general", "/as_json", "/problem", "/nowhere"):
+        assert (await client.get(path)).headers["server"] == "eggycore", path
+    assert (await client.get("/own")).headers["server"] == "mine"
+    await client.send_raw(b"this is not HTTP\r\n\r\n")
+    reply = await client.reply()
+    assert (reply.status, reply.headers["server"]) == (400, "eggycore")
