@@ -11,7 +11,10 @@ PYTHON     ?= python3
 PIP        := -m pip --disable-pip-version-check -qq
 LEAST      := import sys; sys.exit(sys.version_info < (3, 11))
 
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Debian keeps servers where only root's path leads, and PostgreSQL's off every path.
+SERVERS    := $(subst $() ,:,$(strip /usr/local/sbin /usr/sbin $(wildcard /usr/lib/postgresql/*/bin)))
+
+export PATH := $(CURDIR)/$(BIN):$(PATH):$(SERVERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint tools bench docs build clean
@@ -52,6 +55,11 @@ lint: setup
 
 tools: setup
 	@$(call need_promtool)
+	@$(call need,memcached,memcached,memcached)
+	@$(call need,redis-server,redis-server,redis)
+	@$(call need,sqlite3,sqlite3,sqlite)
+	@$(call need,mariadbd,mariadb-server,mariadb)
+	@$(call need,postgres,postgresql,postgresql)
 
 bench: setup $(BENCH_VENV)/.installed $(RIVALS_VENV)/.installed
 	@$(call need,wrk,wrk,wrk)
