@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from docs.migration_error_examples import MIGRATIONS
 from eggycore import metrics, plan, supervisor, types
 from eggycore.budgets import StartTimeout
 from eggycore.cli.broken_command import BrokenCommand
@@ -52,20 +53,48 @@ from eggycore.server.servicers import ServicerRecorder
 from eggycore.types import Origin
 from eggycore.web.responses import UnusableAnswer
 from eggycore.web.routes import Router
-from eggycore_cache.errors import BadKey, BadValue, CacheClosed, ValueTooLarge
+from eggycore_cache.errors import (
+    BadKey,
+    BadValue,
+    CacheClosed,
+    CacheDown,
+    EncryptionKeyRefused,
+    FactoryNeedsItself,
+    NoCache,
+    NoSyncClient,
+    NotANumber,
+    NotSerializable,
+    PackageMissing,
+    UnknownSerializer,
+    ValueTooLarge,
+)
+from eggycore_cache.redis_errors import trouble_of_reply
+from eggycore_cache.targets import parse_url
+from eggycore_cache.tls import TlsFileUnusable
+from eggycore_db.bulk_errors import BulkInterrupted, BulkRefused
+from eggycore_db.databases import UnknownDatabase
 from eggycore_db.dsn import parse_dsn
 from eggycore_db.errors import (
     DatabaseClosed,
+    DatabaseNotUp,
+    DatabaseUnavailable,
     DatabaseUnusable,
     NoDatabase,
     OutsideWorker,
+    PoolExhausted,
+    QueryTimeout,
     TableNotMade,
     TableTaken,
+    TransactionAborted,
+    TransactionConflict,
     TransactionLeftOpen,
+    TransactionOfAnotherTask,
 )
+from eggycore_db.errors import Holder as ConnectionHolder
 from eggycore_monitoring.service import PrometheusClientMissing
 
 FOLDER = Path("/srv/forms")
+SERVER = "postgresql://db.example:5432/forms"
 MAIL = Origin("mail", "eggycore-mail", "1.2.0")
 DB = Origin("db", "eggycore-db", "0.1.0")
 MAIL_COMPONENT = f"initializer 'mail' of {MAIL}"
@@ -199,7 +228,7 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
         Degraded("one of two mail hosts answers"),
     ),
     "Database": (
-        provoked(lambda: parse_dsn("postgresql://forms:secret@db/forms")),
+        provoked(lambda: parse_dsn("postgresql://forms:secret@db")),
         DatabaseUnusable(FOLDER / "data" / "forms.db", "missing folder", "unable to open database file"),
         TableTaken("forms", "forms.store.Forms", "polls.store.Forms"),
         TableNotMade("forms", "forms.store.Forms", 'near "ordr": syntax error'),
@@ -207,12 +236,37 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
         DatabaseClosed("/srv/forms/forms.db"),
         OutsideWorker("MainThread"),
         TransactionLeftOpen("forms.store.rename"),
+        UnknownDatabase("order", ("orders", "users")),
+        DatabaseNotUp(SERVER, "refused", "Connection refused"),
+        DatabaseUnavailable(SERVER, "password", 'password authentication failed for user "forms"', "forms"),
+        PoolExhausted(
+            SERVER, 10.0, 2, (ConnectionHolder("a transaction opened at /srv/forms/store.py:31 in Task-7", 12.4),)
+        ),
+        QueryTimeout(SERVER, "forms.store.report", 35.0),
+        TransactionConflict("deadlock detected", 2, "forms.store.rename"),
+        TransactionAborted("/srv/forms/store.py:31"),
+        TransactionOfAnotherTask("Task-9", "Task-7", "/srv/forms/store.py:31"),
+        BulkInterrupted("forms", 5000, 3000, 2, 1000, 3000, DatabaseUnavailable.lost(SERVER, "server closed it")),
+        BulkRefused("Form", "has no field titel", "Did you mean title?", "Name fields of the model."),
     ),
+    "Migrations": MIGRATIONS,
     "Monitoring": (PrometheusClientMissing(),),
     "Cache": (
         BadKey("form 7", "has a space or control character in it"),
         BadValue("form:7", "str"),
         ValueTooLarge("form:7", 70_000_000, 64_000_000, "CACHE_MAX_SIZE"),
         CacheClosed(),
+        CacheDown("cache.example:11211", "refused the connection"),
+        trouble_of_reply("cache.example:6379", "WRONGPASS invalid username-password pair or user is disabled."),
+        NotANumber("hits"),
+        NotSerializable("form:7", "Form", "json", "Type is not JSON serializable: Form"),
+        UnknownSerializer("jsn"),
+        PackageMissing("msgpack", "msgpack", "The serializer msgpack"),
+        EncryptionKeyRefused(2, 2),
+        FactoryNeedsItself("form:7"),
+        NoCache(),
+        NoSyncClient(),
+        TlsFileUnusable("CACHE_TLS_CA", FOLDER / "ca.pem", "No such file or directory"),
+        provoked(lambda: parse_url("memcache://cache.example")),
     ),
 }

@@ -276,12 +276,13 @@ class Launcher:
                     raise
                 self._refusal = error
                 delay = self._rng.uniform(0, min(RETRY_BACKOFF_MAX, RETRY_BACKOFF * 2.0**attempt))
+                diagnosis = diagnose(error)
                 self._log.warn(
                     "not up yet, trying again",
                     component=planned.name,
                     attempt=attempt,
                     delay=round(delay, 3),
-                    reason=diagnose(error).description,
+                    reason=diagnosis.cause or diagnosis.description,
                 )
                 await asyncio.sleep(delay)
             else:

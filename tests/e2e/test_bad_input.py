@@ -68,9 +68,11 @@ def test_wrong_settings_of_the_core_and_of_a_plugin_come_in_one_report_without_s
         "     cause:  It was set in the environment, declared by eggycore.\n"
         "     action: Set it to one of debug, info, warn, error, fatal.\n"
         "\n"
-        "3. DATABASE_DSN: it names a kind of database that is not known.\n"
+        "3. DATABASE_DSN: it names a kind of database that is not known; "
+        "the kinds are SQLite, PostgreSQL, and MySQL with MariaDB and TiDB.\n"
         "     cause:  It was set in the environment, declared by plugin db (eggycore-db 0.1.0).\n"
-        "     action: This version speaks SQLite: sqlite:///eggycore.db.\n",
+        "     action: Write it as sqlite:///eggycore.db, postgresql://user:password@host/name or "
+        "mysql://user:password@host/name.\n",
     )  # fmt: skip
 
 

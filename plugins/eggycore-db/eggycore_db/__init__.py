@@ -5,37 +5,71 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from eggycore_db.bulk import BulkResult
+    from eggycore_db.bulk_errors import BulkInterrupted, BulkRefused
+    from eggycore_db.bulk_faults import RowError
     from eggycore_db.current import get_db, set_db
     from eggycore_db.database import Database
+    from eggycore_db.databases import Databases, UnknownDatabase
+    from eggycore_db.dsn_refused import DsnRefused
     from eggycore_db.errors import (
         DatabaseClosed,
+        DatabaseNotUp,
+        DatabaseUnavailable,
         DatabaseUnusable,
         NoDatabase,
         OutsideWorker,
+        PoolExhausted,
+        QueryTimeout,
         TableNotMade,
         TableTaken,
+        TransactionAborted,
+        TransactionConflict,
         TransactionLeftOpen,
+        TransactionOfAnotherTask,
     )
-    from eggycore_db.initializer import DatabaseInitializer, close, connect, default_config
+    from eggycore_db.initializer import DatabaseInitializer, TiDBInitializer, close, connect, default_config
+    from eggycore_db.migrations.errors import MigrationsPending
     from eggycore_db.models import Model
+    from eggycore_db.pool import PoolLimits
     from eggycore_db.repository import Repository, initialize_all_tables, register_repository
-    from eggycore_db.settings import DatabaseSettings
+    from eggycore_db.server import ServerLimits
+    from eggycore_db.settings import DatabaseNames, DatabaseSettings
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "BulkInterrupted": "bulk_errors",
+    "BulkRefused": "bulk_errors",
+    "BulkResult": "bulk",
     "Database": "database",
     "DatabaseClosed": "errors",
     "DatabaseInitializer": "initializer",
+    "DatabaseNames": "settings",
+    "DatabaseNotUp": "errors",
     "DatabaseSettings": "settings",
+    "DatabaseUnavailable": "errors",
     "DatabaseUnusable": "errors",
+    "Databases": "databases",
+    "DsnRefused": "dsn_refused",
+    "MigrationsPending": "migrations.errors",
     "Model": "models",
     "NoDatabase": "errors",
     "OutsideWorker": "errors",
+    "PoolExhausted": "errors",
+    "PoolLimits": "pool",
+    "QueryTimeout": "errors",
     "Repository": "repository",
+    "RowError": "bulk_faults",
+    "ServerLimits": "server",
     "TableNotMade": "errors",
     "TableTaken": "errors",
+    "TiDBInitializer": "initializer",
+    "TransactionAborted": "errors",
+    "TransactionConflict": "errors",
     "TransactionLeftOpen": "errors",
+    "TransactionOfAnotherTask": "errors",
+    "UnknownDatabase": "databases",
     "close": "initializer",
     "connect": "initializer",
     "default_config": "initializer",
@@ -46,18 +80,37 @@ _HOME = {
 }
 
 __all__ = [
+    "BulkInterrupted",
+    "BulkRefused",
+    "BulkResult",
     "Database",
     "DatabaseClosed",
     "DatabaseInitializer",
+    "DatabaseNames",
+    "DatabaseNotUp",
     "DatabaseSettings",
+    "DatabaseUnavailable",
     "DatabaseUnusable",
+    "Databases",
+    "DsnRefused",
+    "MigrationsPending",
     "Model",
     "NoDatabase",
     "OutsideWorker",
+    "PoolExhausted",
+    "PoolLimits",
+    "QueryTimeout",
     "Repository",
+    "RowError",
+    "ServerLimits",
     "TableNotMade",
     "TableTaken",
+    "TiDBInitializer",
+    "TransactionAborted",
+    "TransactionConflict",
     "TransactionLeftOpen",
+    "TransactionOfAnotherTask",
+    "UnknownDatabase",
     "close",
     "connect",
     "default_config",

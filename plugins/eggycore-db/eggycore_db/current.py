@@ -25,18 +25,28 @@ here = _Here()
 _set_by_hand: Database | None = None
 
 
-def get_db() -> Database:
-    """The database that is meant here.
+def get_db(name: str = "") -> Database:
+    """The database that is meant here, or the one that DATABASES calls `name`.
 
-    Inside a function given to `Database.run` it is that database; else the one of `set_db`; else the one that
-    the current runtime has opened. Usable from any thread.
+    Inside a function given to `Database.run` it is that database; else the one of `set_db`; else the default one of
+    the current runtime. Usable from any thread.
 
     Raises:
         NoDatabase: There is none.
+        UnknownDatabase: There is none of this name.
     """
+    if name:
+        return _named(name)
     if (database := here.database or _set_by_hand or _of_the_runtime()) is None:
         raise NoDatabase
     return database
+
+
+def _named(name: str) -> Database:
+    from eggycore import current
+    from eggycore_db.databases import Databases
+
+    return current().get(Databases)[name]
 
 
 def set_db(database: Database | None) -> Database | None:

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
-from itertools import islice
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-import peewee
-from peewee import BaseQuery, CursorWrapper, DoesNotExist, Model, ModelSelect, PeeweeException, RawQuery, SelectBase
+import eggycore_db.drivers  # noqa: F401  # before peewee is imported
+
+import peewee  # isort: skip
+from peewee import BaseQuery, CursorWrapper, Model  # isort: skip
 
 from eggycore_db.dsn import parse_dsn
+from eggycore_db.engine import Engine, EngineKind
 from eggycore_db.errors import DatabaseClosed
+from eggycore_db.liveness import Liveness
 from eggycore_db.models import CURRENT
-from eggycore_db.sqlite import BUSY_TIMEOUT, SqliteConnection, SqliteEngine
-from eggycore_db.workers import Lane
+from eggycore_db.pool import Pool, PoolLimits
+from eggycore_db.reader import Reader
+from eggycore_db.reads import Reads
+from eggycore_db.server import ServerLimits, take
+from eggycore_db.session import Session
+from eggycore_db.statements import Statements
+from eggycore_db.targets import ServerTarget, SqliteTarget, Target
+from eggycore_db.transaction import Isolation, Transaction, TransactionBlock, called_at
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from eggycore_db.instruments import Instruments
+    from eggycore_db.bulk import BulkResult, Progress, Rows
+    from eggycore_db.bulk_plans import Fields
+    from eggycore_db.instruments import QueryInstruments, QueryLog
 
 __all__ = ["Database"]
 
@@ -33,56 +45,72 @@ M = TypeVar("M", bound=Model)
 
 logging.getLogger("peewee").setLevel(logging.INFO)  # its DEBUG lines hold the values of every query
 
-ROWS_PER_STEP = 200
-"""How many rows `iterate` fetches at a time."""
 
+class Database(Reads):
+    """One database, from asyncio. Its methods may be called by any number of tasks of the loop that opened it.
 
-class Database:
-    """One database, from asyncio. Its methods may be called by any number of tasks.
-
-    Work is done by peewee in worker threads that each own a connection: one that writes, and some that read. The
-    short forms know which they need: `get`, `first`, `list`, `scalar`, `exists` and `iterate` read, `execute` and
-    `create` write. Several steps go into a plain function: `await db.run(function, ...)` runs it where writing is
-    possible, `await db.read(function, ...)` where it is not and does not queue behind writers. Inside it, queries are
-    plain peewee (`Form.get_by_id(7)`), and `with db.atomic():` makes a transaction.
+    Work is done by peewee in worker threads that each own a connection. A connection is taken for one query, one
+    function or one transaction, never for the life of a task. Several steps go into a plain function,
+    `await db.run(function, ...)`, in which queries are plain peewee (`Form.get_by_id(7)`), or into
+    `async with db.transaction():`.
 
     A caller that is cancelled while its work waits takes it back; work that has begun goes on to its end in its
     thread, and whatever transaction it leaves open is rolled back.
 
     Args:
-        dsn: `sqlite:///file.db` (relative), `sqlite:////folder/file.db` (absolute) or `sqlite:///:memory:`.
-        folder: What a relative path starts from; the working folder when None.
-        max_open_conns: The most connections open at once.
-        max_idle_conns: The most connections kept open while nothing uses them; the writer's is always kept.
-        busy_timeout: Seconds that a statement waits for a lock of another process.
+        dsn: A DSN, for example "postgresql://user:password@host/name" or "sqlite:///file.db", or a parsed one.
+        name: What it is called in metrics and for `get_db(name)`.
+        folder: What a relative SQLite path starts from; the working folder when None.
+        pool: How many connections, and how long anything may take.
+        server: Timeouts of servers, and the name we connect under.
+        busy_timeout: Seconds that a statement waits for another process's lock of an SQLite file.
+        writes: Whether it has to take writes; a replica has not.
+        replicas: Databases that may be read and lag behind, for `reader`.
         instruments: Where it is measured.
 
     Raises:
-        DsnRefused: The DSN names another kind of database or does not parse.
+        DsnRefused: The DSN does not parse.
     """
 
     def __init__(
         self,
-        dsn: str,
+        dsn: str | Target,
         *,
+        name: str = "default",
         folder: Path | None = None,
-        max_open_conns: int = 100,
-        max_idle_conns: int = 10,
-        busy_timeout: float = BUSY_TIMEOUT,
-        instruments: Instruments | None = None,
+        pool: PoolLimits | None = None,
+        server: ServerLimits | None = None,
+        busy_timeout: float = 5.0,
+        writes: bool = True,
+        replicas: tuple[Target, ...] = (),
+        instruments: QueryInstruments | None = None,
     ) -> None:
-        self._engine = SqliteEngine(parse_dsn(dsn), folder=folder or Path.cwd(), busy_timeout=busy_timeout)
+        self.name = name
+        self.writes = writes
+        self._target = parse_dsn(dsn) if isinstance(dsn, str) else dsn
+        self._limits = pool or PoolLimits()
+        self._server = server or ServerLimits()
+        self._engine = _engine(self._target, folder or Path.cwd(), self._server, busy_timeout, writes)
         self._instruments = instruments
         if instruments:
             self.peewee.query_hooks.append(instruments.query)
-        shares = self._engine.shares(max_open_conns)
-        self._writer = self._lane("writer", writes=True, size=1, idle=1)
-        self._reader = self._writer
-        if shares.readers:
-            self._reader = self._lane("reader", writes=False, size=shares.readers, idle=max(max_idle_conns - 1, 0))
-        self._streams = asyncio.Semaphore(shares.streams) if shares.streams else None
-        self._streaming: set[Lane] = set()
-        self._open = False
+        self._statements = Statements()
+        self._transaction: ContextVar[Transaction | None] = ContextVar(f"transaction of {name}", default=None)
+        self._writer: Pool | None = None
+        self._reader: Pool | None = None
+        self._liveness = Liveness(self)
+        self.reader = Reader(self, tuple(self._replica(number, one) for number, one in enumerate(replicas, 1)))
+        """Reads from the replicas, or from here where there are none: for queries that may lag behind."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has been opened and not closed."""
+        return self._writer is not None
+
+    @property
+    def kind(self) -> EngineKind:
+        """ "sqlite", "postgresql" or "mysql", which MariaDB and TiDB are too."""
+        return self._engine.kind
 
     @property
     def peewee(self) -> peewee.Database:
@@ -91,34 +119,48 @@ class Database:
 
     @property
     def location(self) -> str:
-        """The file, absolute, or ":memory:"; without secrets."""
+        """Where it is, without secrets: "postgresql://host:5432/name", a file, or ":memory:"."""
         return self._engine.location
+
+    @property
+    def engine(self) -> Engine:
+        """What is particular to its kind."""
+        return self._engine
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Its pools of connections, while it is open: one, or for an SQLite file one that writes and one that reads."""
+        return tuple(dict.fromkeys(pool for pool in (self._writer, self._reader) if pool is not None))
 
     async def open(self) -> None:
         """Open it, and make sure that it can be read and written.
 
         Raises:
-            DatabaseUnusable: It cannot; nothing stays open.
+            DatabaseUnusable: The SQLite file cannot be used.
+            DatabaseUnavailable: The server cannot; DatabaseNotUp when it may be later. Nothing stays open.
         """
-        self._open = True
+        self._make_pools()
+        assert self._writer is not None
         try:
-            await self._writer.submit(self._engine.prove_writable)
-        except PeeweeException as error:
-            await self.close()
-            raise self._engine.explain(error) from error
+            await self._writer.submit_ahead(self._engine.prove)
         except asyncio.CancelledError:
             await self.close()
             raise
+        except Exception as error:  # noqa: BLE001  # every one is raised again, explained where that is possible
+            await self.close()
+            raise self._engine.explain(error)  # noqa: B904  # it is its own cause, or has the driver's error for one
         CURRENT.announce(self.peewee)
+        await self.reader.open()
 
     async def close(self) -> None:
         """Finish what has been asked for, close every connection, join every thread. Idempotent.
 
         A closed database does not open again; make a new one.
         """
-        self._open = False
-        lanes = {*self._streaming, self._reader, self._writer}
-        await asyncio.gather(*(lane.close() for lane in lanes))
+        await asyncio.gather(self._liveness.close(), self.reader.close())
+        pools = self.pools
+        self._writer = self._reader = None
+        await asyncio.gather(*(pool.close() for pool in pools))
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -130,61 +172,66 @@ class Database:
         await self.close()
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a plain function that may write, with the caller's context variables; one at a time.
+        """Run a plain function that may write, with the caller's context variables.
+
+        On SQLite one such function runs at a time.
 
         Returns:
             What the function returns. Rows should be fetched in it: a query that runs later has no connection.
 
         Raises:
             DatabaseClosed: The database is not open.
+            DatabaseUnavailable: The server cannot be reached now.
+            PoolExhausted: No connection was free in time.
+            QueryTimeout: It took too long; its connection was cut.
             TransactionLeftOpen: The function returned inside a transaction, which was rolled back.
+            TransactionOfAnotherTask: The task that called was started inside a transaction of another one.
             Exception: What the function raises.
         """
-        return await self._submit(self._writer, function, *args, **kwargs)
+        if (transaction := self.open_transaction()) is not None:
+            result: T = await transaction.run(function, args, kwargs)
+            return result
+        return await self._opened(self._writer).submit(function, args, kwargs)
 
     async def read(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a plain function that only reads; it sees everything committed before. Otherwise like `run`."""
-        return await self._submit(self._reader, function, *args, **kwargs)
+        """Run a plain function that only reads; it sees everything committed before. Otherwise like `run`.
+
+        On SQLite it does not queue behind those that write.
+        """
+        if (transaction := self.open_transaction()) is not None:
+            result: T = await transaction.run(function, args, kwargs)
+            return result
+        return await self._opened(self._reader).submit(function, args, kwargs)
+
+    def transaction(self, *, retries: int = 0, isolation: Isolation | None = None) -> TransactionBlock:
+        """A transaction for `async with`: committed at the end of the block, rolled back when it raises.
+
+        Everything that its task does with this database inside the block belongs to it, `db.run(function)` too.
+        Inside another transaction it is a savepoint. A transaction belongs to one task; what other tasks do in the
+        meantime is refused when they were started in it.
+
+        Args:
+            retries: How often it is tried again when the server ends it for another one (deadlock, serialization
+                failure): what was done before is replayed, and has to give the same results.
+            isolation: "read committed", "repeatable read" or "serializable"; the server's default when None.
+
+        Raises:
+            TransactionConflict: The server ended it for another one, and no retry helped.
+        """
+        return TransactionBlock(self, retries, isolation)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """One connection for several functions, without a transaction: for locks and settings of a connection."""
+        worker = await self._opened(self._writer).acquire(f"a session opened at {called_at()}")
+        try:
+            yield Session(self._opened(self._writer), worker)
+        finally:
+            worker.release()
 
     def atomic(self) -> AbstractContextManager[object]:
         """A transaction, or a savepoint inside one; for a `with` inside a function given to `run`."""
         return self.peewee.atomic()
-
-    @overload
-    async def get(self, query: ModelSelect[M]) -> M: ...
-    @overload
-    async def get(self, query: SelectBase | RawQuery) -> Any: ...
-    async def get(self, query: Any) -> Any:
-        """The first row.
-
-        Raises:
-            DoesNotExist: There is none; it is `Form.DoesNotExist` for a query of the model Form.
-        """
-        return await self.read(_get, query.clone(), self.peewee)
-
-    @overload
-    async def first(self, query: ModelSelect[M]) -> M | None: ...
-    @overload
-    async def first(self, query: SelectBase | RawQuery) -> Any: ...
-    async def first(self, query: Any) -> Any:
-        """The first row, or None."""
-        return await self.read(_first, query.clone(), self.peewee)
-
-    @overload
-    async def list(self, query: ModelSelect[M]) -> builtins.list[M]: ...
-    @overload
-    async def list(self, query: SelectBase | RawQuery) -> builtins.list[Any]: ...
-    async def list(self, query: Any) -> Any:
-        """Every row."""
-        return await self.read(_list, query.clone(), self.peewee)
-
-    async def scalar(self, query: SelectBase) -> Any:
-        """The first column of the first row, or None."""
-        return await self.read(_scalar, query.clone(), self.peewee)
-
-    async def exists(self, query: SelectBase) -> bool:
-        """Whether there is a row."""
-        return await self.read(_exists, query.clone(), self.peewee)
 
     async def execute(self, query: BaseQuery) -> Any:
         """Run an insert, update, delete or raw query.
@@ -193,101 +240,246 @@ class Database:
             The new row's key of an insert, the number of rows of an update or delete, the list of rows of a raw
             query or one with `returning`.
         """
-        return await self.run(_execute, query.clone(), self.peewee)
+        return await self.run(_execute, self.peewee, query.clone())
 
     async def create(self, model: type[M], **fields: object) -> M:
         """Insert a row and return it as a model with its key."""
-        return await self.run(model.create, **fields)
+        if (transaction := self.open_transaction()) is not None:
+            made: M = await transaction.run(self._create, (model, fields), again=_again)
+            return made
+        row: M = await self._opened(self._writer).submit(self._create, (model, fields))
+        return row
 
-    @overload
-    def iterate(self, query: ModelSelect[M]) -> AsyncIterator[M]: ...
-    @overload
-    def iterate(self, query: SelectBase) -> AsyncIterator[Any]: ...
+    def _create(self, model: type[M], fields: dict[str, Any]) -> M:
+        row: M = self._statements.create(self.peewee, model, fields)
+        return row
+
+    async def bulk_insert(
+        self,
+        model: type[Model],
+        rows: Rows,
+        *,
+        batch_size: int = 1000,
+        concurrency: int = 2,
+        on_progress: Progress | None = None,
+    ) -> BulkResult:
+        """Insert many rows, dicts or models, in constant memory. Each batch is a transaction; a bad row costs itself.
+
+        Inside `transaction()` every batch is a savepoint of it, and they are written one after another.
+
+        Args:
+            model: Where they go; its defaults fill what a row has not.
+            rows: Any iterable or async iterable; a plain one is taken in the event loop and should not block.
+            batch_size: Rows of a batch.
+            concurrency: Batches that are written at the same time, each on a connection of its own.
+            on_progress: Called, awaited if it is async, with the number of rows dealt with so far: after each batch,
+                when the source gives its next row.
+
+        Raises:
+            BulkInterrupted: Something ended it that is no row's fault: the server, the source, or `on_progress`.
+        """
+        from eggycore_db.bulk import Load
+        from eggycore_db.bulk_plans import inserting
+
+        writing = inserting(self._engine, model)
+        load = Load(self, self._opened(self._writer), writing, on_progress, concurrency)
+        return await load.run(rows, batch_size)
+
+    async def bulk_upsert(
+        self,
+        model: type[Model],
+        rows: Rows,
+        *,
+        conflict: Fields = (),
+        update: Fields | None = None,
+        batch_size: int = 1000,
+        concurrency: int = 1,
+        on_progress: Progress | None = None,
+    ) -> BulkResult:
+        """Insert many rows, or update those that are there already. Otherwise like `bulk_insert`.
+
+        Args:
+            conflict: Fields with a unique index by which a row is there already, the primary key when empty. MySQL
+                looks at every unique index instead.
+            update: Fields that are updated then, all others that the row has when None, nothing when empty.
+            concurrency: Above 1 it is not certain which of two rows with the same key wins; else the last.
+
+        Raises:
+            BulkRefused: A field is not the model's.
+        """
+        from eggycore_db.bulk import Load
+        from eggycore_db.bulk_plans import upserting
+
+        writing = upserting(self._engine, model, conflict, update)
+        load = Load(self, self._opened(self._writer), writing, on_progress, concurrency)
+        return await load.run(rows, batch_size)
+
+    async def bulk_update(
+        self,
+        model: type[Model],
+        rows: Rows,
+        *,
+        fields: Fields | None = None,
+        by: Fields = (),
+        batch_size: int = 1000,
+        concurrency: int = 1,
+        on_progress: Progress | None = None,
+    ) -> BulkResult:
+        """Update many rows, each to values of its own. A row that meets none is an error. Otherwise like `bulk_upsert`.
+
+        Args:
+            fields: What is written, all that the row has when None.
+            by: What it is found by, the primary key when empty.
+        """
+        from eggycore_db.bulk import Load
+        from eggycore_db.bulk_plans import updating
+
+        writing = updating(self._engine, model, fields, by)
+        load = Load(self, self._opened(self._writer), writing, on_progress, concurrency)
+        return await load.run(rows, batch_size)
+
     async def iterate(self, query: Any) -> Any:
         """Every row, one after another, in constant memory, as they were when the iteration began.
 
-        It has a connection of its own while it lasts. A database in memory, or one limited to two connections, has
-        none to spare: its rows are read at once.
+        It holds a connection while it lasts. Inside a transaction, and on SQLite with one connection, all rows are
+        read at once.
         """
-        if self._streams is None:
+        pool = self._opened(self._reader)
+        if self.open_transaction() is not None or (self.kind == "sqlite" and pool is self._writer):
             for row in await self.list(query):
                 yield row
             return
-        async with self._streams, self._stream() as lane:
-            rows = await lane.submit(query.clone().iterator, self.peewee)
-            while step := await lane.submit(_take, rows):
-                for row in step:
-                    yield row
+        worker = await pool.acquire(f"an iteration begun at {called_at()}")
+        session = Session(pool, worker)
+        try:
+            rows = await session.run(self._engine.rows, query.clone())
+            try:
+                while step := await session.run(take, rows):
+                    for row in step:
+                        yield row
+            finally:
+                with suppress(DatabaseClosed):  # which has ended them
+                    await session.run(_end, rows)
+        finally:
+            worker.release()
 
     async def check(self) -> None:
         """Ask whether the database can be used now.
 
         Raises:
-            CheckFailed: It cannot: the file is gone, is another one, or cannot be written to.
-            peewee.DatabaseError: SQLite cannot read it.
+            CheckFailed: It cannot: it does not answer, takes no writes, or the SQLite file is gone or read-only.
+            Degraded: Every connection is busy.
             DatabaseClosed: It is not open.
         """
-        await asyncio.to_thread(self._engine.check_file)
-        await self.read(self._engine.read_something)
+        await self._liveness.check()
 
-    async def _submit(self, lane: Lane, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if not self._open:
+    def set_credentials(self, target: Target) -> None:
+        """Connect from now on as the user of `target`; connections that are open stay."""
+        if isinstance(target, ServerTarget):
+            self._engine.set_credentials(target)
+
+    def resize(self, limits: PoolLimits) -> None:
+        """Go on with other limits of the pool."""
+        self._limits = limits
+        for pool, share in zip(self.pools, self._shares(limits), strict=False):
+            pool.resize(share)
+
+    def set_query_log(self, rules: QueryLog) -> None:
+        """Log other queries from now on."""
+        if self._instruments is not None:
+            self._instruments.log = rules
+
+    def open_transaction(self) -> Transaction | None:
+        """The transaction that is open here: this task's own, or that of the task that started this one."""
+        transaction = self._transaction.get()
+        return transaction if transaction is not None and transaction.is_open else None
+
+    def new_transaction(self, retries: int, isolation: Isolation | None, opened_at: str) -> Transaction:
+        """A transaction that is not open yet."""
+        pool = self._opened(self._writer)
+        return Transaction(self, pool, retries=retries, isolation=isolation, opened_at=opened_at)
+
+    def enter_transaction(self, transaction: Transaction | None) -> None:
+        """From here on, work of this task belongs to this transaction."""
+        self._transaction.set(transaction)
+
+    async def _query(self, function: Callable[..., T], *args: Any) -> T:
+        if (transaction := self.open_transaction()) is not None:
+            result: T = await transaction.run(function, (self.peewee, *args))
+            return result
+        return await self._opened(self._reader).submit(function, (self._engine.peewee, *args))
+
+    def _opened(self, pool: Pool | None) -> Pool:
+        if pool is None:
             raise DatabaseClosed(self.location)
-        return await lane.submit(function, *args, **kwargs)
+        return pool
 
-    @asynccontextmanager
-    async def _stream(self) -> AsyncIterator[Lane]:
-        if not self._open:
-            raise DatabaseClosed(self.location)
-        lane = self._lane("stream", writes=False, size=1, idle=1)
-        self._streaming.add(lane)
-        try:
-            yield lane
-        finally:
-            await lane.close()
-            self._streaming.discard(lane)
+    def _shares(self, limits: PoolLimits) -> tuple[PoolLimits, ...]:
+        """The limits of each pool: SQLite has one connection that writes, and the others read."""
+        if self.kind != "sqlite":
+            return (limits,)
+        forever = {"lifetime": 0.0, "idle_time": 0.0}
+        writer = replace(limits, max_open=1, max_idle=1, min_open=1, **forever)
+        if limits.max_open == 1 or (isinstance(self._target, SqliteTarget) and self._target.path is None):
+            return (writer,)
+        idle = max(limits.max_idle - 1, 0)
+        return writer, replace(limits, max_open=limits.max_open - 1, max_idle=idle, min_open=0, **forever)
 
-    def _lane(self, name: str, *, writes: bool, size: int, idle: int) -> Lane:
-        return Lane(
-            f"eggycore-db-{name}",
-            size=size,
-            idle=idle,
-            connection=SqliteConnection(self, writes=writes),
-            location=self.location,
+    def _replica(self, number: int, target: Target) -> Database:
+        return Database(
+            target,
+            name=f"{self.name}-replica-{number}",
+            pool=self._limits,
+            server=self._server,
+            writes=False,
             instruments=self._instruments,
         )
 
+    def _make_pools(self) -> None:
+        writer, *reader = self._shares(self._limits)
+        name = "writer" if reader else self.name
+        self._writer = self._pool(name, writer, writes=True)
+        self._reader = self._pool("reader", reader[0], writes=False) if reader else self._writer
 
-def _get(query: Any, database: peewee.Database) -> Any:
-    if isinstance(query, ModelSelect):
-        return query.get(database)
-    if (row := _first(query, database)) is None:
-        raise DoesNotExist("the query has no row")
-    return row
-
-
-def _first(query: Any, database: peewee.Database) -> Any:
-    if isinstance(query, SelectBase):
-        return query.first(database)
-    return next(iter(query.execute(database)), None)
+    def _pool(self, name: str, limits: PoolLimits, *, writes: bool) -> Pool:
+        pool = Pool(name, engine=self._engine, database=self, writes=writes, limits=limits)
+        pool.waited = self._instruments.waited if self._instruments is not None else None
+        pool.open()
+        return pool
 
 
-def _list(query: Any, database: peewee.Database) -> list[Any]:
-    return list(query.execute(database))
+def _engine(target: Target, folder: Path, limits: ServerLimits, busy_timeout: float, writes: bool) -> Engine:
+    if isinstance(target, SqliteTarget):
+        from eggycore_db.sqlite import SqliteEngine
+
+        return SqliteEngine(target, folder=folder, busy_timeout=busy_timeout)
+    if target.kind == "postgresql":
+        from eggycore_db.postgresql import PostgresqlEngine
+
+        return PostgresqlEngine(target, limits=limits, writes=writes)
+    from eggycore_db.mysql import MysqlEngine
+
+    return MysqlEngine(target, limits=limits, writes=writes)
 
 
-def _scalar(query: Any, database: peewee.Database) -> Any:
-    return query.scalar(database)
-
-
-def _exists(query: Any, database: peewee.Database) -> bool:
-    return bool(query.exists(database))
-
-
-def _execute(query: Any, database: peewee.Database) -> Any:
+def _execute(database: peewee.Database, query: Any) -> Any:
     result = query.execute(database)
     return list(result) if isinstance(result, CursorWrapper) else result
 
 
-def _take(rows: Any) -> list[Any]:
-    return list(islice(rows, ROWS_PER_STEP))
+def _again(made: Any) -> Callable[[], Any]:
+    """Insert the row that was made before once more, with the same key and the same defaults."""
+    model, data = type(made), dict(made.__data__)
+
+    def insert() -> Any:
+        copy = model(**data)
+        copy.save(force_insert=True)
+        return copy
+
+    return insert
+
+
+def _end(rows: Any) -> None:
+    """Let go of rows that were not all read."""
+    if (close := getattr(rows, "close", None)) is not None:
+        close()

@@ -8,17 +8,47 @@ from pathlib import Path
 from typing import Literal
 
 from eggycore.diagnostics import Diagnosis, diagnose
-from eggycore.errors import EggycoreError
+from eggycore.errors import EggycoreError, NotUpYet, Unavailable
 
 __all__ = [
     "DatabaseClosed",
+    "DatabaseNotUp",
+    "DatabaseUnavailable",
     "DatabaseUnusable",
+    "Holder",
     "NoDatabase",
     "OutsideWorker",
+    "PoolExhausted",
+    "QueryTimeout",
+    "ServerTrouble",
     "TableNotMade",
     "TableTaken",
+    "TransactionAborted",
+    "TransactionConflict",
     "TransactionLeftOpen",
+    "TransactionOfAnotherTask",
     "Trouble",
+]
+
+ServerTrouble = Literal[
+    "access",
+    "lost",
+    "no database",
+    "no thread",
+    "other",
+    "password",
+    "read-only",
+    "refused",
+    "starting",
+    "timeout",
+    "tls expired",
+    "tls file",
+    "tls missing",
+    "tls name",
+    "tls required",
+    "tls untrusted",
+    "too many",
+    "unknown host",
 ]
 
 Trouble = Literal[
@@ -39,6 +69,111 @@ class DatabaseUnusable(EggycoreError):
     path: Path
     trouble: Trouble
     detail: str
+
+
+@dataclass(eq=False)
+class DatabaseUnavailable(Unavailable):
+    """A database server cannot be used now.
+
+    Args:
+        location: Where it is, without secrets.
+        trouble: What kind of trouble it is.
+        detail: What the server or the driver says, without secrets.
+        user: Who wanted to connect.
+    """
+
+    location: str
+    trouble: ServerTrouble
+    detail: str = ""
+    user: str = ""
+
+    @classmethod
+    def lost(cls, location: str, detail: str) -> DatabaseUnavailable:
+        """The connection is gone."""
+        return cls(location, "lost", detail)
+
+    @classmethod
+    def no_thread(cls, location: str, detail: str) -> DatabaseUnavailable:
+        """The system gives no thread for a connection."""
+        return cls(location, "no thread", detail)
+
+
+@dataclass(eq=False)
+class DatabaseNotUp(DatabaseUnavailable, NotUpYet):
+    """A database server cannot be used yet; at start it is tried again."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a connection, and for how many seconds."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(eq=False)
+class PoolExhausted(Unavailable):
+    """No connection was free in time.
+
+    Args:
+        location: Where the database is.
+        seconds: How long it was waited for.
+        size: How many connections there are.
+        holders: Who has them, the longest first.
+    """
+
+    location: str
+    seconds: float
+    size: int
+    holders: tuple[Holder, ...] = ()
+
+
+@dataclass(eq=False)
+class QueryTimeout(Unavailable):
+    """A unit of work took longer than DATABASE_QUERY_TIMEOUT, or a statement than DATABASE_STATEMENT_TIMEOUT.
+
+    Args:
+        location: Where the database is.
+        function: What the work is called.
+        seconds: How long it may take.
+        by_server: Whether the server ended the statement; else the connection was cut.
+    """
+
+    location: str
+    function: str
+    seconds: float
+    by_server: bool = False
+
+
+@dataclass(eq=False)
+class TransactionOfAnotherTask(EggycoreError):
+    """A task used the database inside a transaction that belongs to another task."""
+
+    task: str
+    owner: str
+    opened_at: str
+
+
+@dataclass(eq=False)
+class TransactionAborted(EggycoreError):
+    """The end of a transaction found that a statement in it had failed, so that it was rolled back."""
+
+    opened_at: str
+
+
+@dataclass(eq=False)
+class TransactionConflict(EggycoreError):
+    """A transaction lost against another one, and was not or could not be replayed.
+
+    Args:
+        reason: What the server says.
+        attempts: How often it was tried.
+        differing: The step that gave another result when it was replayed, "" when that is not why.
+    """
+
+    reason: str
+    attempts: int
+    differing: str = ""
 
 
 @dataclass(eq=False)
@@ -122,6 +257,147 @@ def _(error: DatabaseUnusable) -> Diagnosis:
         description=f"The database {error.path} cannot be used.",
         cause=cause.format(**facts),
         action=action.format(**facts),
+    )
+
+
+_SERVER_TROUBLES: dict[ServerTrouble, tuple[str, str]] = {
+    "access": (
+        "The server does not let {user} in from here ({detail}).",
+        "Allow the host and user on the server (pg_hba.conf, or GRANT ... TO 'user'@'host').",
+    ),
+    "lost": ("The connection was lost ({detail}).", "Try again: the pool connects anew by itself."),
+    "no database": (
+        "The server has no database of this name ({detail}).",
+        "Make it with `CREATE DATABASE`, or correct the name in the DSN.",
+    ),
+    "no thread": ("The system gives no thread for a connection ({detail}).", "Raise the limit of threads (ulimit -u)."),
+    "other": ("The server says: {detail}.", "Look into the server's log."),
+    "password": (
+        "The server refuses user {user} ({detail}).",
+        "Correct user and password, in the DSN or in DATABASE_USER and DATABASE_PASSWORD.",
+    ),
+    "read-only": (
+        "The server takes no writes ({detail}).",
+        "Wait for the failover to end, or let the DSN name the primary; connections are made anew meanwhile.",
+    ),
+    "refused": (
+        "Nothing listens there ({detail}).",
+        "Start the server, or correct host and port in the DSN.",
+    ),
+    "starting": ("The server is starting or stopping ({detail}).", "Wait until it is up."),
+    "timeout": (
+        "It did not answer in time ({detail}).",
+        "Look for a firewall that drops packets, and at the host's load; DATABASE_CONNECT_TIMEOUT sets the time.",
+    ),
+    "tls expired": (
+        "The server's certificate is not valid now ({detail}).",
+        "Renew the server's certificate, and look at the clocks of both machines.",
+    ),
+    "tls file": (
+        "A file of the TLS settings cannot be used ({detail}).",
+        "Correct DATABASE_TLS_CA, DATABASE_TLS_CERTIFICATE and DATABASE_TLS_KEY.",
+    ),
+    "tls missing": (
+        "The server does not speak TLS ({detail}).",
+        "Switch TLS on at the server, or set DATABASE_TLS=disable if the network may be read.",
+    ),
+    "tls name": (
+        "The server's certificate is for another name ({detail}).",
+        "Use the host name that the certificate names, or DATABASE_TLS=verify-ca to check only who signed it.",
+    ),
+    "tls required": (
+        "The server accepts encrypted connections only ({detail}).",
+        "Set DATABASE_TLS=require, or verify-full with DATABASE_TLS_CA.",
+    ),
+    "tls untrusted": (
+        "The server's certificate is signed by nobody trusted here ({detail}).",
+        "Set DATABASE_TLS_CA to the file with the certificate of who signed it.",
+    ),
+    "too many": (
+        "The server refuses more connections ({detail}).",
+        "Keep DATABASE_MAX_OPEN_CONNS times the number of replicas below its limit (max_connections), or raise that.",
+    ),
+    "unknown host": (
+        "The host's name does not resolve ({detail}).",
+        "Correct the host in the DSN, or wait for its DNS.",
+    ),
+}
+
+SHOWN_HOLDERS = 5
+
+
+@diagnose.register
+def _(error: DatabaseUnavailable) -> Diagnosis:
+    cause, action = _SERVER_TROUBLES[error.trouble]
+    facts = {"detail": error.detail or "no more is known", "user": error.user or "the user"}
+    return Diagnosis(
+        description="The database cannot be used now.",  # a stranger may see it, so it does not say where that is
+        cause=f"{error.location}: {cause.format(**facts)}",
+        action=action,
+    )
+
+
+@diagnose.register
+def _(error: PoolExhausted) -> Diagnosis:
+    shown = ", ".join(f"{holder.name} for {holder.seconds:.1f} s" for holder in error.holders[:SHOWN_HOLDERS])
+    more = len(error.holders) - SHOWN_HOLDERS
+    held = f"They are held by {shown}{f' and {more} more' if more > 0 else ''}." if shown else "They are all busy."
+    return Diagnosis(
+        description=f"No connection to the database was free within {error.seconds:g} s.",
+        cause=f"{error.location}: {error.size} connections are open. {held}",
+        action="Keep transactions short and await nothing else in them, or raise DATABASE_MAX_OPEN_CONNS.",
+    )
+
+
+@diagnose.register
+def _(error: QueryTimeout) -> Diagnosis:
+    description = f"{error.function} got no answer from the database within {error.seconds:g} s."
+    if error.by_server:
+        return Diagnosis(
+            description=description,
+            cause=f"{error.location}: the server ended the statement, which had no effect.",
+            action="Make the query faster, or raise DATABASE_STATEMENT_TIMEOUT.",
+        )
+    return Diagnosis(
+        description=description,
+        cause=f"{error.location}: the connection was cut; whether the statement took effect is not known.",
+        action="Make the query faster, or raise DATABASE_QUERY_TIMEOUT and DATABASE_STATEMENT_TIMEOUT.",
+    )
+
+
+@diagnose.register
+def _(error: TransactionOfAnotherTask) -> Diagnosis:
+    return Diagnosis(
+        description=f"The task {error.task} used the database inside a transaction of the task {error.owner}.",
+        cause=f"The transaction was opened at {error.opened_at}; its connection serves one task at a time, "
+        "and on another one this query would not be part of it.",
+        action="Await the query in the task that opened the transaction, or start the other task before it.",
+    )
+
+
+@diagnose.register
+def _(error: TransactionAborted) -> Diagnosis:
+    return Diagnosis(
+        description=f"The transaction opened at {error.opened_at} was rolled back.",
+        cause="A statement in it failed, its error was caught inside the block, and the server commits no such one.",
+        action="Let the error leave the block, or put what may fail into a block of its own inside it, a savepoint.",
+    )
+
+
+@diagnose.register
+def _(error: TransactionConflict) -> Diagnosis:
+    tried = f" after {error.attempts} attempts" if error.attempts > 1 else ""
+    cause = f"The server ended it{tried}: {error.reason}."
+    if error.differing:
+        return Diagnosis(
+            description="A transaction lost against another one, and could not be replayed.",
+            cause=f"{cause} When it was replayed, {error.differing} gave another result than before.",
+            action="Do the work in one function, `await db.run(function)` in the transaction, or try all of it again.",
+        )
+    return Diagnosis(
+        description="A transaction lost against another one.",
+        cause=cause,
+        action="Try it again, or have that done: `async with db.transaction(retries=3)`.",
     )
 
 

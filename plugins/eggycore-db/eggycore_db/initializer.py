@@ -1,47 +1,107 @@
-"""Opens the database: as a step of a runtime, or by hand in a script."""
+"""Opens the databases: as steps of a runtime, or one by hand in a script."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eggycore import log
 from eggycore.types import Initializer
 from eggycore_db import current
 from eggycore_db.database import Database
-from eggycore_db.instruments import Instruments
-from eggycore_db.repository import initialize_all_tables
+from eggycore_db.databases import DEFAULT, Databases
+from eggycore_db.instruments import Instruments, QueryLog
+from eggycore_db.pool import PoolLimits
+from eggycore_db.repository import owners_of
+from eggycore_db.server import ServerLimits
 from eggycore_db.settings import DatabaseSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from eggycore.metrics import Registry
+__all__ = ["DatabaseInitializer", "TiDBInitializer", "close", "connect", "database_of", "default_config"]
 
-__all__ = ["DatabaseInitializer", "close", "connect", "default_config"]
+OPENING_TIME = 3600.0
+"""Seconds that opening may take at most, for migrations that take long; STARTUP_TIMEOUT ends a start before that."""
 
 
 def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
-    settings: DatabaseSettings, *, folder: Path | None = None, metrics: Registry | None = None
+    settings: DatabaseSettings,
+    *,
+    name: str = DEFAULT,
+    is_default: bool = True,
+    folder: Path | None = None,
+    application: str = "",
+    version: str = "",
+    instruments: Instruments | None = None,
+    databases: Databases | None = None,
 ) -> Initializer[Database]:
-    """The step that opens the database, makes the tables of registered repositories and provides `Database`.
+    """The step that opens a database, brings its schema up to date and provides `Database`.
 
     Args:
         settings: Where the database is.
-        folder: What a relative path starts from; the working folder when None.
-        metrics: Where it is measured, if anywhere.
+        name: What it is called: one of DATABASES, or "default".
+        is_default: Whether it is what `runtime.get(Database)` and `get_db()` return.
+        folder: The app's folder, where relative paths start; the working folder when None.
+        application: The name under which the server shows its connections, when the settings have none.
+        version: The app's version, kept with each migration.
+        instruments: Where it is measured, if anywhere.
+        databases: Where it is found by name while it is open.
     """
-    return Initializer(name="database", open=partial(_opened, settings, folder, metrics), provides=Database)
+    opened = partial(
+        _opened,
+        settings,
+        name=name,
+        owners=(name, DEFAULT) if is_default and name != DEFAULT else (name,),
+        folder=folder or Path.cwd(),
+        application=application,
+        version=version,
+        instruments=instruments or Instruments(),
+        databases=databases if databases is not None else Databases(),
+    )
+    title = "database" if name == DEFAULT else f"database {name}"
+    return Initializer(name=title, open=opened, provides=Database if is_default else None, timeout=OPENING_TIME)
+
+
+TiDBInitializer = DatabaseInitializer
+"""What the Go library calls it."""
 
 
 @asynccontextmanager
-async def _opened(settings: DatabaseSettings, folder: Path | None, metrics: Registry | None) -> AsyncIterator[Database]:
-    async with _database(settings, folder, metrics) as database:
-        tables = await initialize_all_tables(database)
-        log.info("database open", location=database.location, tables=len(tables))
-        yield database
+async def _opened(
+    settings: DatabaseSettings,
+    *,
+    name: str,
+    owners: Sequence[str],
+    folder: Path,
+    application: str,
+    version: str,
+    instruments: Instruments,
+    databases: Databases,
+) -> AsyncIterator[Database]:
+    from eggycore_db.migrations.prepare import prepare_schema
+
+    database = database_of(settings, name=name, folder=folder, application=application, instruments=instruments)
+    async with database:
+        instruments.watch(name, lambda: database.pools)
+        report = await prepare_schema(
+            database,
+            migrations=settings.migrations,
+            folder=folder / settings.migrations_path,
+            auto_tables=settings.auto_tables,
+            app_version=version,
+            database=name,
+            owners=tuple(owner for one in owners for owner in owners_of(one)),
+        )
+        log.info("database open", database=name, location=database.location, schema=str(report))
+        databases.add(database)
+        try:
+            yield database
+        finally:
+            databases.remove(database)
 
 
 def default_config() -> DatabaseSettings:
@@ -56,9 +116,9 @@ async def connect(settings: DatabaseSettings | None = None) -> Database:
         settings: Where it is; `default_config()` when left out.
 
     Raises:
-        DatabaseUnusable: It cannot be opened.
+        DatabaseUnusable, DatabaseUnavailable: It cannot be opened.
     """
-    database = _database(settings or default_config())
+    database = database_of(settings or default_config())
     await database.open()
     current.set_db(database)
     return database
@@ -70,11 +130,53 @@ async def close() -> None:
         await database.close()
 
 
-def _database(settings: DatabaseSettings, folder: Path | None = None, metrics: Registry | None = None) -> Database:
+def database_of(
+    settings: DatabaseSettings,
+    *,
+    name: str = DEFAULT,
+    folder: Path | None = None,
+    application: str = "",
+    instruments: Instruments | None = None,
+) -> Database:
+    """The database that the settings describe, not open yet.
+
+    Args:
+        settings: Where it is, and its limits.
+        name: What it is called.
+        folder: Where a relative SQLite path starts; the working folder when None.
+        application: The name under which the server shows its connections, when the settings have none.
+        instruments: Where it is measured, if anywhere.
+    """
     return Database(
-        settings.dsn.reveal(),
+        settings.target(),
+        name=name,
         folder=folder,
-        max_open_conns=settings.max_open_conns,
-        max_idle_conns=settings.max_idle_conns,
-        instruments=Instruments(metrics, "default") if metrics is not None else None,
+        pool=pool_limits(settings),
+        server=ServerLimits(
+            connect=settings.connect_timeout,
+            statement=settings.statement_timeout,
+            query=settings.query_limit,
+            application=settings.application_name or application or "eggycore",
+        ),
+        replicas=settings.replica_targets(),
+        instruments=(instruments or Instruments()).of(name, query_log(settings)),
     )
+
+
+def pool_limits(settings: DatabaseSettings) -> PoolLimits:
+    """The limits of the pool, as the settings say."""
+    return PoolLimits(
+        max_open=settings.max_open_conns,
+        max_idle=settings.max_idle_conns,
+        min_open=settings.min_conns,
+        lifetime=settings.conn_max_lifetime,
+        idle_time=settings.conn_max_idle_time,
+        idle_check=settings.idle_check_interval,
+        acquire_timeout=settings.acquire_timeout,
+        query_timeout=settings.query_limit,
+    )
+
+
+def query_log(settings: DatabaseSettings) -> QueryLog:
+    """Which queries are logged, as the settings say."""
+    return QueryLog(level=settings.log_level, slow=settings.slow_query)

@@ -2,35 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from eggycore.hookspecs import hookimpl
-from eggycore_db.settings import DatabaseSettings
+from eggycore_db.settings import DatabaseNames, DatabaseSettings
 
 if TYPE_CHECKING:
     from eggycore.runtime import Runtime
-    from eggycore.types import HealthCheck, Initializer
+    from eggycore.types import Change, HealthCheck, Initializer
     from eggycore_db.database import Database
 
 
 @hookimpl
-def register_settings() -> type[DatabaseSettings]:
-    """DATABASE_*."""
-    return DatabaseSettings
+def register_settings() -> tuple[type[DatabaseNames], type[DatabaseSettings]]:
+    """DATABASES and DATABASE_*."""
+    return DatabaseNames, DatabaseSettings
 
 
 @hookimpl
-def init_infra(runtime: Runtime) -> Initializer[Database]:
-    """Open the database and make the tables."""
+def init_infra(runtime: Runtime) -> Iterator[Initializer[Database]]:
+    """Open each database and bring its schema up to date."""
+    from eggycore_db.databases import Databases, settings_by_name
     from eggycore_db.initializer import DatabaseInitializer
+    from eggycore_db.instruments import Instruments
 
-    return DatabaseInitializer(runtime.config[DatabaseSettings], folder=runtime.folder, metrics=runtime.metrics)
+    databases = Databases()
+    runtime.provide(Databases, databases)
+    instruments = Instruments(runtime.metrics)
+    app = runtime.plugins.app_record
+    for place, (name, settings) in enumerate(settings_by_name(runtime.config).items()):
+        yield DatabaseInitializer(
+            settings,
+            name=name,
+            is_default=place == 0,
+            folder=runtime.folder,
+            application=runtime.name,
+            version=app.version if app is not None else "",
+            instruments=instruments,
+            databases=databases,
+        )
 
 
 @hookimpl
-def register_health_checks(runtime: Runtime) -> HealthCheck:
-    """Whether the database answers and can be written to."""
+def register_health_checks(runtime: Runtime) -> Iterator[HealthCheck]:
+    """Whether each database answers and takes writes, and how far its replicas lag behind."""
     from eggycore.types import HealthCheck
-    from eggycore_db.database import Database
+    from eggycore_db.databases import DEFAULT, Databases, settings_by_name
 
-    return HealthCheck(name="database", check=lambda: runtime.get(Database).check(), timeout=2.0)
+    databases = runtime.get(Databases)
+    for name, settings in settings_by_name(runtime.config).items():
+        title = "database" if name == DEFAULT else f"database-{name.replace('_', '-')}"
+        yield HealthCheck(name=title, check=lambda name=name: databases[name].check(), timeout=2.0)  # type: ignore[misc]
+        if settings.replica_dsns is not None:
+            check = partial(_check_replicas, databases, name)
+            yield HealthCheck(name=f"{title}-replicas", check=check, critical=False, timeout=2.0)
+
+
+async def _check_replicas(databases: object, name: str) -> None:
+    from eggycore_db.databases import Databases
+
+    assert isinstance(databases, Databases)
+    await databases[name].reader.check()
+
+
+@hookimpl
+def check_config(change: Change) -> None:
+    """Refuse a DSN that names another database: that takes a restart."""
+    from eggycore_db.reloads import check
+
+    check(change)
+
+
+@hookimpl
+def config_changed(change: Change) -> None:
+    """Use new credentials for new connections, other pool sizes, and another query log."""
+    from eggycore_db.reloads import take_over
+
+    take_over(change)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +12,14 @@ import peewee
 
 from eggycore.errors import CheckFailed
 from eggycore_db.current import here
-from eggycore_db.dsn import SqliteTarget
-from eggycore_db.errors import DatabaseUnusable, OutsideWorker, Trouble
+from eggycore_db.errors import DatabaseUnavailable, DatabaseUnusable, Trouble
+from eggycore_db.server import in_a_worker, model_rows
+from eggycore_db.targets import ServerTarget, SqliteTarget
 
 if TYPE_CHECKING:
-    from eggycore_db.database import Database
+    from eggycore_db.engine import EngineKind
 
-__all__ = ["Shares", "SqliteConnection", "SqliteEngine"]
-
-MAX_READERS = 8
-"""More threads than these gained nothing in measurements."""
+__all__ = ["SqliteEngine"]
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a statement waits for another process's lock."""
@@ -43,20 +39,11 @@ _TROUBLE_BY_CODE: dict[str, Trouble] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shares:
-    """How the connections are shared out: one writes; so many read; so many stream rows in `iterate`."""
-
-    readers: int
-    streams: int
-
-
 class _WorkerSqlite(peewee.SqliteDatabase):
     """A peewee database that opens connections in its own worker threads only."""
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        if here.database is None or here.database.peewee is not self:
-            raise OutsideWorker(threading.current_thread().name)
+        in_a_worker(self)
         return super().connect(reuse_if_open)
 
     def begin(self, lock_type: str | None = None) -> None:
@@ -78,9 +65,10 @@ class SqliteEngine:
     """
 
     def __init__(self, target: SqliteTarget, *, folder: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.kind: EngineKind = "sqlite"
         self.path = (folder / target.path).absolute() if target.path is not None else None
         self.location = str(self.path or target)
-        self.peewee: peewee.Database = _WorkerSqlite(
+        self._peewee: Any = _WorkerSqlite(
             self._uri("rwc"),
             uri=True,
             pragmas=PRAGMAS,
@@ -88,33 +76,91 @@ class SqliteEngine:
         )
         self._identity: tuple[int, int] | None = None
 
-    def shares(self, max_open: int) -> Shares:
-        """How `max_open` connections are shared out. A database in memory is its one connection."""
-        if self.path is None or max_open == 1:
-            return Shares(readers=0, streams=0)
-        readers = min(MAX_READERS, max(max_open - 2, 1))
-        return Shares(readers=readers, streams=max_open - 1 - readers)
+    @property
+    def peewee(self) -> peewee.Database:
+        database: peewee.Database = self._peewee
+        return database
 
-    def prove_writable(self) -> None:
+    @property
+    def is_shared(self) -> bool:
+        """Whether several connections see the same rows: not those of a database in memory."""
+        return self.path is not None
+
+    @property
+    def statement_limit(self) -> float:
+        return 0.0
+
+    def connect(self) -> Callable[[], None]:
+        self._peewee.connect()
+        interrupt: Callable[[], None] = self._peewee.connection().interrupt
+        return interrupt
+
+    def alive(self) -> bool:
+        return True
+
+    def reset(self) -> bool:
+        database: Any = self._peewee  # what follows is untyped in peewee's stubs, or has no public name
+        state = database._state
+        if not state.transactions and not state.conn.in_transaction:
+            return False
+        state.conn.rollback()
+        state.transactions.clear()
+        database._clear_commit_callbacks()
+        return True
+
+    def disconnect(self) -> None:
+        database: Any = self._peewee
+        if not database.is_closed():
+            database._state.conn.close()
+        database.dispose()
+
+    def set_credentials(self, target: ServerTarget) -> None:
+        raise AssertionError("a file has no users")
+
+    def writable(self) -> bool:
+        self.read_something()
+        return True
+
+    def fault(self, error: BaseException) -> DatabaseUnavailable | None:
+        return None
+
+    def conflict(self, error: BaseException) -> bool:
+        return False
+
+    def timed_out(self, error: BaseException) -> bool:
+        return False
+
+    def is_aborted(self) -> bool:
+        return not self._peewee.connection().in_transaction
+
+    def rows(self, query: Any) -> Iterator[Any]:
+        sql, params = self._peewee.get_sql_context().sql(query).query()
+        return model_rows(query, self._peewee.execute_sql(sql, params))
+
+    def prove(self) -> None:
         """Read the schema and take the write lock once; in a worker that writes.
 
         Raises:
             peewee.DatabaseError: The file is locked, damaged or not writable; see `explain`.
         """
         self.read_something()
-        with self.peewee.atomic():
+        with self._peewee.atomic():
             pass
         self._identity = _identity(self.path) if self.path is not None else None
-        self.peewee.database = self._uri("rw")  # from here on a file that has vanished is an error, not a new file
+        self._peewee.database = self._uri("rw")  # from here on a file that has vanished is an error, not a new file
 
-    def explain(self, error: peewee.PeeweeException) -> DatabaseUnusable:
+    def explain(self, error: BaseException) -> BaseException:
         """What an error at opening means."""
+        if not isinstance(error, peewee.PeeweeException):
+            return error
         code = getattr(error.__context__, "sqlite_errorname", "")  # of the driver's error, which peewee has replaced
         path = self.path or Path(self.location)
         trouble = _TROUBLE_BY_CODE.get("_".join(code.split("_")[:2])) or _trouble_of_the_file(path)
-        return DatabaseUnusable(path, trouble, str(error))
+        unusable = DatabaseUnusable(path, trouble, str(error))
+        unusable.__cause__ = error
+        return unusable
 
-    def check_file(self) -> None:
+    def look(self) -> None:
         """Whether the file is still there and can be written to; in any thread.
 
         Raises:
@@ -138,46 +184,10 @@ class SqliteEngine:
         Raises:
             peewee.DatabaseError: SQLite cannot read it.
         """
-        peewee.RawQuery("SELECT count(*) FROM sqlite_master").execute(self.peewee)
+        peewee.RawQuery("SELECT count(*) FROM sqlite_master").execute(self._peewee)
 
     def _uri(self, mode: str) -> str:
         return self.location if self.path is None else f"{self.path.as_uri()}?mode={mode}"
-
-
-class SqliteConnection:
-    """The connection of the worker thread that calls.
-
-    Args:
-        database: For whom the thread works.
-        writes: Whether it may write.
-    """
-
-    def __init__(self, database: Database, *, writes: bool) -> None:
-        self._database = database
-        self._writes = writes
-
-    def open(self) -> None:
-        """Connect this thread."""
-        here.database, here.writes = self._database, self._writes
-        self._database.peewee.connect()
-
-    def reset(self) -> bool:
-        """Roll back whatever transaction is open; whether there was one."""
-        database: Any = self._database.peewee  # what follows is untyped in peewee's stubs, or has no public name
-        if database.is_closed():
-            return False
-        connection = database.connection()
-        if not database.in_transaction() and not connection.in_transaction:
-            return False
-        connection.rollback()
-        while database.in_transaction():
-            database.pop_transaction()
-        database._clear_commit_callbacks()
-        return True
-
-    def close(self) -> None:
-        """Disconnect this thread."""
-        self._database.peewee.close()
 
 
 def _identity(path: Path) -> tuple[int, int]:

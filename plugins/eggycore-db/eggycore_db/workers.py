@@ -1,227 +1,221 @@
-"""Worker threads: each owns one connection and takes units of work from its lane's queue."""
+"""Worker threads: each owns one connection, and does what it finds in its inbox."""
 
 from __future__ import annotations
 
-import asyncio
+import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
-from contextlib import suppress
-from contextvars import copy_context
-from functools import partial
+from dataclasses import replace
 from queue import SimpleQueue
 from types import CoroutineType
-from typing import TYPE_CHECKING, Generic, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from eggycore_db.errors import DatabaseClosed, TransactionLeftOpen
+from eggycore_db.current import here
+from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, QueryTimeout, TransactionLeftOpen
+from eggycore_db.jobs import Job
 
 if TYPE_CHECKING:
-    from eggycore_db.instruments import Instruments
+    from eggycore_db.pool import Pool
 
-__all__ = ["Connection", "Lane"]
+__all__ = ["Worker"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Connection(Protocol):
-    """The connection of the worker thread that calls."""
-
-    def open(self) -> None:
-        """Connect. Called in the thread before its first unit of work, and again after a failure."""
-
-    def reset(self) -> bool:
-        """Roll back whatever transaction was left open; whether there was one."""
-
-    def close(self) -> None:
-        """Disconnect. Called in the thread before it ends."""
+LIFETIME_JITTER = 0.1
+"""Part of a lifetime by which connections differ, so that they do not all end at once."""
 
 
-class _Job(Generic[T]):
-    """One unit of work, who waits for it, and what came of it."""
-
-    __slots__ = ("context", "error", "function", "future", "loop", "name", "result")
-
-    def __init__(self, function: Callable[[], T], name: str) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] = self.loop.create_future()
-        self.context = copy_context()
-        self.function = function
-        self.name = name
-        self.result: T | None = None
-        self.error: BaseException | None = None
-
-    def deliver(self) -> None:
-        """Hand the outcome to the loop that waits, from the worker's thread."""
-        with suppress(RuntimeError):  # that loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)  # type: ignore[arg-type]  # without an error it is a T
+def _let_go() -> None:
+    """The last work of a worker that was held: nothing, after which its connection is reset like after any."""
 
 
-class Lane:
-    """Up to `size` worker threads behind one queue.
+class Worker:
+    """One thread with one connection.
 
-    Threads start on demand and end when more than `idle` of them have nothing to do. `submit` and `close` are
-    called in an event loop.
+    `inbox`, `release` and `cut` are for the event loop; the rest runs in the thread. It is a daemon, so that a process
+    that forgot to close is not kept alive by it.
 
     Args:
-        name: Name of the threads.
-        size: The most threads, which is the most connections.
-        idle: The most threads that are kept while they have nothing to do.
-        connection: What each thread opens, resets after every unit of work, and closes.
-        location: The database, for messages.
-        instruments: Where connections and waiting work are counted.
+        pool: Whom it asks for work, and tells how connecting went.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        size: int,
-        idle: int,
-        connection: Connection,
-        location: str,
-        instruments: Instruments | None = None,
-    ) -> None:
-        self._name = name
-        self._size = size
-        self._keep_idle = idle
-        self._connection = connection
-        self._location = location
-        self._instruments = instruments
-        self._jobs: SimpleQueue[_Job[object] | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._ended: dict[threading.Thread, ThreadFuture[None]] = {}
-        self._threads = 0
-        self._idle = 0
-        self._waiting = 0
-        self._closed = False
+    def __init__(self, pool: Pool) -> None:
+        self.inbox: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self.ended: ThreadFuture[None] = ThreadFuture()
+        self.ended.set_running_or_notify_cancel()  # from here on a cancelled close() cannot cancel it
+        self.holder = ""
+        """Who has it for several units of work; "" for nobody."""
+        self.since = time.monotonic()
+        """When it became busy or idle."""
+        self.taken = self.since
+        """When its holder took it."""
+        self.born = self.since
+        self.span = 1 - LIFETIME_JITTER * random.random()
+        """The part of a lifetime after which it is replaced."""
+        self.generation = pool.generation
+        self.job: Job[Any] | None = None
+        self.broken: DatabaseUnavailable | None = None
+        """Why its connection is of no use any more."""
+        self._pool = pool
+        self._engine = pool.engine
+        self._cut: Callable[[], None] | None = None
+        self._turn = threading.Lock()
+        self._dismissed = False
+        self._in_hold = False  # whether work was done since it was taken: then the connection may have a transaction
+        self._thread = threading.Thread(target=self._live, name=f"eggycore-db-{pool.name}", daemon=True)
 
-    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Queue a unit of work, with the context variables of the caller.
+    def start(self) -> None:
+        """Begin; raises RuntimeError when the system gives no thread."""
+        self._thread.start()
 
-        Cancelling the future before the work has begun drops the work. After that the work goes on to its end, and
-        the connection is reset before anyone else gets it.
+    def join(self) -> None:
+        """Wait for the end of the thread, which is near once `ended` is done."""
+        self._thread.join()
+
+    def give(self, job: Job[Any]) -> None:
+        """Have work done for whoever holds it.
 
         Raises:
-            DatabaseClosed: `close` was called.
-            RuntimeError: A thread is needed, and the system gives none.
+            DatabaseClosed: The database was closed meanwhile.
         """
-        job = _Job(partial(function, *args, **kwargs), _name_of(function))
-        with self._lock:
-            if self._closed:
-                raise DatabaseClosed(self._location)
-            if self._waiting >= self._idle and self._threads < self._size:
-                self._start_worker()
-            self._waiting += 1
-            self._jobs.put(job)  # type: ignore[arg-type]  # the queue does not look at the result's type
-        if self._instruments:
-            self._instruments.waiting.inc()
-        return job.future
+        if self._dismissed:
+            raise DatabaseClosed(self._engine.location)
+        self.inbox.put(job)
 
-    async def close(self) -> None:
-        """Take nothing more, finish what is queued, close every connection and join every thread. Idempotent."""
-        with self._lock:
-            ended = dict(self._ended)
-            if not self._closed:
-                self._closed = True
-                for _ in range(self._threads):
-                    self._jobs.put(None)
-        await asyncio.gather(*map(asyncio.wrap_future, ended.values()))
-        for thread in ended:
-            thread.join()
+    def dismiss(self) -> None:
+        """Have it end after what it is doing, whoever holds it."""
+        self._dismissed = True
+        self.inbox.put(None)
 
-    def _start_worker(self) -> None:
-        ended: ThreadFuture[None] = ThreadFuture()
-        ended.set_running_or_notify_cancel()  # from here on a cancelled close() cannot cancel it
-        thread = threading.Thread(target=self._work, args=(ended,), name=self._name, daemon=True)
-        thread.start()  # first: one that the system refuses is not counted; it has no work before it is
-        self._ended[thread] = ended
-        self._threads += 1
-        self._idle += 1
+    def release(self) -> None:
+        """Say that whoever held it needs it no more."""
+        job: Job[None] = Job(self._pool.mail, _let_go, (), {})
+        job.future.cancel()  # nobody waits for it
+        self.inbox.put(job)
 
-    def _work(self, ended: ThreadFuture[None]) -> None:
-        """The life of a worker thread. It is a daemon: a process that forgot to close is not kept alive by it."""
-        connected = False
-        while (job := self._next()) is not None:
-            connected = self._do(job, connected)
-            stays = self._stays()  # before the outcome is known, so that the next submit finds this thread idle
-            job.deliver()
-            del job
-            if not stays:
-                break
-        if connected:
-            self._connection.close()
-            if self._instruments:
-                self._instruments.open.dec()
-        with self._lock:
-            del self._ended[threading.current_thread()]
-        ended.set_result(None)
-
-    def _next(self) -> _Job[object] | None:
-        job = self._jobs.get()
-        with self._lock:
-            self._idle -= 1
-            if job is not None:
-                self._waiting -= 1
-        if job is not None and self._instruments:
-            self._instruments.waiting.dec()
-        return job
-
-    def _stays(self) -> bool:
-        with self._lock:
-            if self._idle >= self._keep_idle and self._waiting <= self._idle and not self._closed:
-                self._threads -= 1
+    def cut(self, job: Job[Any] | None) -> bool:
+        """End what the connection waits for, if it still is this job; whether it was. In any thread."""
+        with self._turn:
+            if self.job is not job or self._cut is None:
                 return False
-            self._idle += 1
+            self._cut()
             return True
 
-    def _do(self, job: _Job[object], connected: bool) -> bool:
-        """Run one unit of work; whether the thread has a connection afterwards."""
-        if job.future.cancelled():
-            return connected
+    def _live(self) -> None:
+        here.database, here.writes = self._pool.database, self._pool.writes
+        if self._connect():
+            job, goes_on = self._pool.connected(self)
+            rested = False
+            while goes_on:
+                if job is None:
+                    rested = True
+                    if (job := self.inbox.get()) is None:
+                        break
+                job, goes_on = self._work(job, rested=rested)
+                rested = False
+            self._disconnect()
+        self._pool.gone(self)
+        self.ended.set_result(None)
+
+    def _connect(self) -> bool:
         try:
-            if not connected:
-                self._connect()
-                connected = True
-            job.result = self._run(job)
+            with self._pool.connecting:
+                self._cut = self._engine.connect()
+        except Exception as error:  # noqa: BLE001  # the border of the thread: what a driver raises goes to the pool
+            self._engine.disconnect()
+            self._pool.not_connected(self, self._engine.explain(error))
+            return False
+        self.broken = None
+        return True
+
+    def _disconnect(self) -> None:
+        with self._turn:
+            self._cut = None
+        self._engine.disconnect()
+
+    def _work(self, job: Job[Any], *, rested: bool) -> tuple[Job[Any] | None, bool]:
+        """Do one unit of work, then find the next; whether the thread goes on."""
+        with self._turn:
+            self.job = job
+        self.since = time.monotonic()
+        if job.claims:
+            self.holder, self.taken, job.worker = job.claims, self.since, self
+        if not job.future.cancelled():
+            self._do(job, rested=rested)
+        elif job.last:
+            self._reset(job)
+        with self._turn:
+            self.job = None
+        following: tuple[Job[Any] | None, bool] = (None, True)
+        self._in_hold = not job.last
+        if job.last:
+            following = self._pool.next_for(self)  # before the outcome is known: the next submit may find it idle
+        job.mail.post(job)
+        return following
+
+    def _do(self, job: Job[Any], *, rested: bool) -> None:
+        try:
+            if self.broken is not None:
+                raise replace(self.broken)
+            if rested and not self._in_hold and not self._engine.alive():
+                self._reconnect()
+            result = job.context.run(job.function, *job.args, **job.kwargs)
+            if isinstance(result, CoroutineType):
+                result.close()
+                raise TypeError(f"{job.name} is a coroutine function; a worker thread runs plain functions")
+            job.result = result
         except StopIteration as stop:  # a future cannot carry it
             job.error = RuntimeError(f"{job.name} raised StopIteration")
             job.error.__cause__ = stop
         except BaseException as raised:  # noqa: BLE001  # the border of the thread: whatever it is goes to the caller
-            job.error = raised
-        return connected
+            job.error = self._judged(raised, job)
+        if job.last:
+            self._reset(job)
 
-    def _connect(self) -> None:
-        self._connection.open()
-        if self._instruments:
-            self._instruments.open.inc()
-
-    def _run(self, job: _Job[object]) -> object:
-        if self._instruments:
-            self._instruments.in_use.inc()
+    def _reconnect(self) -> None:
+        """Connect anew: the server has closed a connection that nobody used, which is no reason to fail."""
+        self._disconnect()
         try:
-            result = job.context.run(job.function)
-        except BaseException:
-            self._connection.reset()
-            raise
-        finally:
-            if self._instruments:
-                self._instruments.in_use.dec()
-        if self._connection.reset():
-            raise TransactionLeftOpen(job.name)
-        if isinstance(result, CoroutineType):
-            result.close()
-            raise TypeError(f"{job.name} is a coroutine function; a worker thread runs plain functions")
-        return result
+            with self._pool.connecting:
+                self._cut = self._engine.connect()
+        except Exception as error:
+            explained = self._engine.explain(error)
+            if isinstance(explained, DatabaseUnavailable):
+                self.broken = explained
+            self._pool.lost_for_good(explained)
+            raise explained from error
+        self.born = time.monotonic()
+        self.generation = self._pool.generation
+        self._pool.connected_anew()
 
+    def _judged(self, error: BaseException, job: Job[Any]) -> BaseException:
+        """The error as the caller gets it; marks a connection that cannot be used any more."""
+        if isinstance(error, DatabaseUnavailable):
+            return error
+        if self._engine.timed_out(error):
+            ended = QueryTimeout(self._engine.location, job.name, self._engine.statement_limit, by_server=True)
+            ended.__cause__ = error
+            return ended
+        fault = self._engine.fault(error)
+        if fault is None:
+            return error
+        self.broken = fault
+        self._pool.has_fault(fault)
+        told = replace(fault)
+        told.__cause__ = error
+        return told
 
-def _name_of(function: Callable[..., object]) -> str:
-    return getattr(function, "__qualname__", None) or type(function).__name__
+    def _reset(self, job: Job[Any]) -> None:
+        """Give the connection back as it was; a transaction that is still open is the job's mistake."""
+        self.holder = ""
+        if self.broken is not None:
+            return
+        try:
+            left_open = self._engine.reset()
+        except Exception as error:  # noqa: BLE001  # the border of the thread: a connection that cannot be reset is lost
+            told = self._judged(error, job)
+            self.broken = self.broken or DatabaseUnavailable.lost(self._engine.location, str(error))
+            job.error = job.error or told
+            return
+        if left_open and job.error is None and not job.future.cancelled():
+            job.error = TransactionLeftOpen(job.name)

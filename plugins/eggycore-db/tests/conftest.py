@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from eggycore_db import Database
+from eggycore_db.pool import PoolLimits
 from eggycore_db.repository import REGISTERED
 
 
@@ -31,7 +32,24 @@ async def db(path: Path) -> AsyncIterator[Database]:
 async def any_db(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Database]:
     """An open database of each shape: in a file, in memory, and limited to one connection."""
     dsn = "sqlite:///:memory:" if request.param == "memory" else f"sqlite:///{path}"
-    async with Database(dsn, max_open_conns=1 if request.param == "one connection" else 100) as database:
+    limits = PoolLimits(max_open=1) if request.param == "one connection" else PoolLimits()
+    async with Database(dsn, pool=limits) as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def dsn(request: pytest.FixtureRequest, path: Path) -> str:
+    """Where an empty database of each kind is."""
+    if request.param == "sqlite":
+        return f"sqlite:///{path}"
+    found: str = request.getfixturevalue("postgres_dsn" if request.param == "postgresql" else "mariadb_dsn")
+    return found
+
+
+@pytest.fixture
+async def every_db(dsn: str) -> AsyncIterator[Database]:
+    """An open and empty database of each kind."""
+    async with Database(dsn) as database:
         yield database
 
 

@@ -140,7 +140,7 @@ async def test_anything_else_is_told_in_the_words_of_sqlite(path: Path, monkeypa
     def fail() -> None:
         raise peewee.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(database._engine, "prove_writable", fail)
+    monkeypatch.setattr(database._engine, "prove", fail)
     with pytest.raises(DatabaseUnusable) as refused:
         await database.open()
     assert render(diagnose(refused.value)) == report(
@@ -157,7 +157,7 @@ async def test_an_opening_that_is_cancelled_leaves_nothing_open(path: Path, monk
         loop.call_soon_threadsafe(begun.set)
         go_on.wait(10)
 
-    monkeypatch.setattr(database._engine, "prove_writable", wait)
+    monkeypatch.setattr(database._engine, "prove", wait)
     opening = asyncio.create_task(database.open())
     await begun.wait()
     opening.cancel()
@@ -187,7 +187,7 @@ async def test_the_check_is_red_at_once_when_the_file_is_gone(db: Database, path
 
 async def test_a_file_that_is_gone_is_not_made_again_by_a_new_connection(db: Database, path: Path) -> None:
     move(path, path.with_name("moved.db"))
-    with pytest.raises(peewee.OperationalError, match="unable to open database file"):
+    with pytest.raises(DatabaseUnusable, match="cannot be used"):
         await db.read(db.peewee.get_tables)
     assert "test.db" not in await asyncio.to_thread(os.listdir, path.parent)
 

@@ -10,7 +10,7 @@ import pytest
 import eggycore_db
 from eggycore.metrics import Registry
 from eggycore_db import Database
-from eggycore_db.instruments import Instruments, operation
+from eggycore_db.instruments import Instruments, QueryLog, operation
 
 
 def modules_after(code: str) -> set[str]:
@@ -45,6 +45,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
         ("UPDATE t", "update"),
         ("DELETE FROM t", "delete"),
         ("BEGIN", "other"),
+        ("BEGIN;INSERT INTO t", "insert"),
         ("PRAGMA user_version", "other"),
         ("", "other"),
     ],
@@ -55,7 +56,7 @@ def test_the_operation_is_the_first_word(sql: str, name: str) -> None:
 
 async def test_queries_are_measured_by_operation() -> None:
     metrics = Registry()
-    async with Database("sqlite:///:memory:", instruments=Instruments(metrics, "default")) as db:
+    async with Database("sqlite:///:memory:", instruments=Instruments(metrics).of("default", QueryLog())) as db:
         await db.run(db.peewee.execute_sql, "CREATE TABLE t (c)")
         for value in range(3):
             await db.run(db.peewee.execute_sql, "INSERT INTO t VALUES (?)", (value,))

@@ -1,0 +1,139 @@
+"""SQL that is built once: reading a row by its key and inserting one, which is most of what services do.
+
+peewee builds the text of a query each time it runs, which takes about as long as the database takes to answer. Here
+the text is kept by model, and only the values go through the model's fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import peewee
+
+__all__ = ["Statements"]
+
+MOST_SHAPES = 64
+"""Sets of fields of one model whose insert is kept; code that makes up more of them gets peewee's own."""
+
+
+SAMPLE = 0
+"""In place of a key while the SQL is built."""
+
+_AS_THEY_COME = frozenset(
+    (
+        peewee.AutoField,
+        peewee.BigAutoField,
+        peewee.BigIntegerField,
+        peewee.CharField,
+        peewee.FloatField,
+        peewee.IntegerField,
+        peewee.SmallIntegerField,
+        peewee.TextField,
+    )
+)
+"""Fields whose values every driver returns as they are kept on the model."""
+
+
+class _ByKey:
+    """SELECT ... WHERE key = ?, and how a row becomes a model."""
+
+    def __init__(self, model: Any, database: Any) -> None:
+        self._model = model
+        self._key = model._meta.primary_key
+        self._sql, _ = database.get_sql_context().sql(model.select().where(self._key == SAMPLE)).query()
+        fields = model._meta.sorted_fields
+        self._names = [field.name for field in fields]
+        self._convert = [
+            (place, field.python_value) for place, field in enumerate(fields) if type(field) not in _AS_THEY_COME
+        ]
+
+    def __call__(self, database: Any, key: Any) -> Any:
+        row = database.execute_sql(self._sql, (self._key.db_value(key),)).fetchone()
+        if row is None:
+            raise self._model.DoesNotExist(f"there is no {self._model.__name__} with this key")
+        values = list(row)
+        for place, convert in self._convert:
+            values[place] = convert(values[place])
+        found = self._model(__no_default__=1)
+        found.__data__.update(zip(self._names, values, strict=True))
+        return found
+
+
+class _Insert:
+    """INSERT INTO ... (these fields) VALUES (...), and what becomes of the new row's key."""
+
+    def __init__(self, model: Any, names: tuple[str, ...], database: Any) -> None:
+        fields = [model._meta.fields[name] for name in names]
+        query = model.insert(dict.fromkeys(fields))
+        self._returns_key = database.returning_clause and model._meta.auto_increment
+        if self._returns_key:
+            query = query.returning(model._meta.primary_key)
+        sql, parameters = database.get_sql_context().sql(query).query()
+        self._sql = sql
+        self.fits = len(parameters) == len(fields)
+        self._values = [(field.name, field.db_value) for field in fields]
+        self._auto = model._meta.auto_increment
+
+    def __call__(self, database: Any, row: Any) -> None:
+        data = row.__data__
+        cursor = database.execute_sql(self._sql, [value(data[name]) for name, value in self._values])
+        if self._auto and row._pk is None:
+            row._pk = cursor.fetchone()[0] if self._returns_key else database.last_insert_id(cursor)
+        row._dirty.clear()
+
+
+class Statements:
+    """The statements of one database. Used in its worker threads; a race builds one twice, and no more."""
+
+    def __init__(self) -> None:
+        self._by_key: WeakKeyDictionary[type[peewee.Model], _ByKey | None] = WeakKeyDictionary()
+        self._inserts: WeakKeyDictionary[type[peewee.Model], dict[tuple[str, ...], _Insert]] = WeakKeyDictionary()
+
+    def get(self, database: peewee.Database, model: type[peewee.Model], key: Any) -> Any:
+        """The row with this key.
+
+        Raises:
+            DoesNotExist: There is none; it is `model.DoesNotExist`.
+        """
+        try:
+            statement = self._by_key[model]
+        except KeyError:
+            statement = self._by_key[model] = _ByKey(model, database) if _is_simple(model) else None
+        if statement is None:
+            return model.select().where(model._meta.primary_key == key).get(database)
+        return statement(database, key)
+
+    def create(self, database: peewee.Database, model: type[peewee.Model], fields: dict[str, Any]) -> Any:
+        """Insert a row; the model with its key."""
+        if (known := self._inserts.get(model)) is None:
+            if not _is_simple(model) or model.save is not peewee.Model.save:
+                return model.create(**fields)
+            known = self._inserts.setdefault(model, {})
+        row: Any = model(**fields)
+        if (statement := self._insert_of(known, database, row)) is not None:
+            statement(database, row)
+        else:
+            row.save(force_insert=True)
+        return row
+
+    def _insert_of(self, known: dict[tuple[str, ...], _Insert], database: Any, row: Any) -> _Insert | None:
+        data = row.__data__
+        if row.__rel__:
+            row._populate_unsaved_relations(data)
+        key = row._meta.primary_key.name
+        shape = tuple(name for name, value in data.items() if name != key or value is not None)
+        if (statement := known.get(shape)) is None and shape and len(known) < MOST_SHAPES:
+            order = [field.name for field in row._meta.sorted_fields if field.name in shape]
+            statement = known[shape] = _Insert(type(row), tuple(order), database)
+        if statement is None or not statement.fits or any(isinstance(value, peewee.Node) for value in data.values()):
+            return None
+        return statement
+
+
+def _is_simple(model: type[peewee.Model]) -> bool:
+    """Whether a model has one key, and fields whose values are parameters like any other."""
+    meta = model._meta
+    if not meta.primary_key or meta.composite_key:
+        return False
+    return all(type(field).to_value is peewee.Field.to_value for field in meta.sorted_fields)
