@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypedDict
 
-import orjson
 from peewee import AutoField, CharField, TextField
 
 from eggycore.metrics import Registry
@@ -73,15 +73,7 @@ class Forms:
 
     async def get(self, form_id: int) -> Form | None:
         """The form with this id, or None."""
-        key = f"form:{form_id}"
-        if (cached := await self._cache.get(key)) is not None:
-            form: Form = orjson.loads(cached)
-            return form
-        row = await self._db.first(FormRow.select().where(FormRow.id == form_id))
-        if row is None:
-            return None
-        await self._cache.set(key, orjson.dumps(_form(row)), self._cache_ttl)
-        return _form(row)
+        return await self._cache.get_or_set(f"form:{form_id}", partial(self._read, form_id), self._cache_ttl)
 
     async def page(self, limit: int, after: int) -> Page:
         """At most `limit` forms whose ids are greater than `after`, the oldest first."""
@@ -89,6 +81,10 @@ class Forms:
         rows = await self._db.list(query)
         items = [_form(row) for row in rows[:limit]]
         return Page(items=items, next=items[-1]["id"] if len(rows) > limit else None)
+
+    async def _read(self, form_id: int) -> Form | None:
+        row = await self._db.first(FormRow.select().where(FormRow.id == form_id))
+        return None if row is None else _form(row)
 
     async def check(self) -> None:
         """Raise unless forms can be read."""

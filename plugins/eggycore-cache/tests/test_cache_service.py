@@ -9,7 +9,7 @@ import pytest
 from eggycore.diagnostics import diagnose, render
 from eggycore.metrics import Registry
 from eggycore.testing import FakeClock
-from eggycore_cache import BadKey, BadValue, CacheClosed, CacheService, ValueTooLarge
+from eggycore_cache import BadKey, BadValue, CacheClosed, CacheService, NotANumber, ValueTooLarge
 from eggycore_cache.instruments import Instruments
 from eggycore_cache.memory import MemoryBackend
 
@@ -195,7 +195,10 @@ async def test_hits_misses_entries_bytes_and_evictions_are_counted(cache: CacheS
     await cache.exists("d")
     await cache.delete("b")
     assert {
-        (family.name, *sample.labels): sample.value for family in metrics.collect() for sample in family.samples
+        (family.name, *sample.labels): sample.value
+        for family in metrics.collect()
+        for sample in family.samples
+        if sample.value
     } == {
         ("cache_requests_total", "forms", "hit"): 2,
         ("cache_requests_total", "forms", "miss"): 1,
@@ -203,3 +206,48 @@ async def test_hits_misses_entries_bytes_and_evictions_are_counted(cache: CacheS
         ("cache_size_bytes", "forms"): 4,
         ("cache_evictions_total", "forms"): 1,
     }
+
+
+async def test_several_values_at_once(cache: CacheService) -> None:
+    assert await cache.set_many({"a": b"1", "b": b"2"}) is True
+    assert await cache.get_many(["b", "none", "a", "b"]) == {"b": b"2", "a": b"1"}
+    assert await cache.delete_many(["a", "none"]) == 1
+    assert await cache.get_many(["a", "b"]) == {"b": b"2"}
+    with pytest.raises(BadKey):
+        await cache.get_many(["a", "b c"])
+    with pytest.raises(BadValue):
+        await cache.set_many({"a": b"1", "b": "2"})  # type: ignore[dict-item]
+
+
+async def test_add_incr_and_touch(cache: CacheService, clock: FakeClock) -> None:
+    assert (await cache.add("a", b"1"), await cache.add("a", b"2"), await cache.get("a")) == (True, False, b"1")
+    assert [await cache.incr("n"), await cache.incr("n", 4), await cache.incr("n", -9)] == [1, 5, 0]
+    assert (await cache.touch("a", 5), await cache.touch("none")) == (True, False)
+    clock.advance(5)
+    assert (await cache.get("a"), await cache.get("n")) == (None, b"0")
+    clock.advance(55)
+    assert await cache.get("n") is None
+
+
+async def test_what_is_no_number_is_not_counted(cache: CacheService) -> None:
+    await cache.set("a", b"text")
+    with pytest.raises(NotANumber) as told:
+        await cache.incr("a")
+    assert render(diagnose(told.value)) == (
+        "The value for the cache key 'a' is not a whole number, so nothing can be added.\n"
+        "  action: Count under a key of its own, or delete this one first."
+    )
+
+
+async def test_a_prefix_is_cleared_within_its_namespace(clock: FakeClock) -> None:
+    backend = MemoryBackend(max_entries=10, max_bytes=1000, clock=clock)
+    orders, users = CacheService(backend, namespace="orders"), CacheService(backend, namespace="users")
+    for cache in (orders, users):
+        await cache.set_many({"user:1": b"1", "user:2": b"2", "users": b"3"})
+    assert await orders.clear_prefix("user:") is True
+    assert await orders.get_many(["user:1", "user:2", "users"]) == {"users": b"3"}
+    assert len(await users.get_many(["user:1", "user:2", "users"])) == 3
+    assert await orders.clear_prefix("") is True
+    assert (await orders.exists("users"), await users.exists("users")) == (False, True)
+    with pytest.raises(BadKey):
+        await orders.clear_prefix("a b")
