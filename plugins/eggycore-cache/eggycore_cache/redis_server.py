@@ -161,11 +161,13 @@ class RedisServer:
             future.add_done_callback(partial(self._settle_key, key, number))
 
     def owe_prefix(self, prefix: str) -> None:
-        """Let the server forget every key that begins with this text: soon, or before it is used again."""
+        """Let the server forget every key that begins with this text before it is used again.
+
+        That takes many commands, so a connection that stands is closed: on the next one it comes before all else.
+        """
+        self.owed.add_prefix(prefix)
         if self._link is not None:
-            self.sweep(prefix)
-        else:
-            self.owed.add_prefix(prefix)
+            self._link.drop(None)
 
     def sweep(self, prefix: str) -> asyncio.Task[bool]:
         """Forget every key that begins with this text; whether that was confirmed. It is owed otherwise."""

@@ -461,3 +461,13 @@ async def test_what_was_on_its_way_on_a_connection_that_was_given_up_never_arriv
             await asyncio.sleep(0)
         listening.close()
         await listening.wait_closed()
+
+
+async def test_a_clear_that_is_still_owed_comes_before_the_next_read() -> None:
+    with redis_server() as server:
+        async with backend_of(server.dsn(), namespace="app") as backend:
+            assert await takes(backend, "app:a:1", b"old")
+            backend._route.owe_prefix("app:a:")
+            seen = [await backend.get("app:a:1")]
+            await until(lambda: says(backend.get("app:a:1"), None))
+            assert seen[0] in (None, NO_ANSWER)
