@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -33,6 +33,7 @@ from eggycore_db.transaction import Isolation, Transaction, TransactionBlock, ca
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from eggycore.types import Finding
     from eggycore_db.bulk import BulkResult, Progress, Rows
     from eggycore_db.bulk_plans import Fields
     from eggycore_db.instruments import QueryInstruments, QueryLog
@@ -99,6 +100,8 @@ class Database(Reads):
         self._writer: Pool | None = None
         self._reader: Pool | None = None
         self._liveness = Liveness(self)
+        self.family: Callable[[], Iterable[Database]] = lambda: (self,)
+        """Those that `examine` looks at."""
         self.reader = Reader(self, tuple(self._replica(number, one) for number, one in enumerate(replicas, 1)))
         """Reads from the replicas, or from here where there are none: for queries that may lag behind."""
 
@@ -121,6 +124,16 @@ class Database(Reads):
     def location(self) -> str:
         """Where it is, without secrets: "postgresql://host:5432/name", a file, or ":memory:"."""
         return self._engine.location
+
+    @property
+    def target(self) -> Target:
+        """Where it is, as it was given."""
+        return self._target
+
+    @property
+    def limits(self) -> PoolLimits:
+        """The limits of its pool."""
+        return self._limits
 
     @property
     def engine(self) -> Engine:
@@ -373,10 +386,18 @@ class Database(Reads):
         """
         await self._liveness.check()
 
+    async def examine(self, *, replicas: int) -> list[Finding]:
+        """Look at it, and at the others that its runtime has if it is the default one, for `eggycore doctor`."""
+        from eggycore_db.examination import examine
+
+        return await examine(self.family(), replicas)
+
     def set_credentials(self, target: Target) -> None:
         """Connect from now on as the user of `target`; connections that are open stay."""
         if isinstance(target, ServerTarget):
             self._engine.set_credentials(target)
+            for pool in self.pools:
+                pool.try_now()
 
     def resize(self, limits: PoolLimits) -> None:
         """Go on with other limits of the pool."""
@@ -464,7 +485,10 @@ def _engine(target: Target, folder: Path, limits: ServerLimits, busy_timeout: fl
 
 def _execute(database: peewee.Database, query: Any) -> Any:
     result = query.execute(database)
-    return list(result) if isinstance(result, CursorWrapper) else result
+    if not isinstance(result, CursorWrapper):
+        return result
+    has_rows: bool = result.cursor.description is not None  # psycopg2 fails to fetch from what has none
+    return list(result) if has_rows else []
 
 
 def _again(made: Any) -> Callable[[], Any]:

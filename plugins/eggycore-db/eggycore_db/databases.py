@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from eggycore.diagnostics import Diagnosis, diagnose, did_you_mean
 from eggycore.errors import EggycoreError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eggycore.config import Configuration
     from eggycore_db.database import Database
 
-__all__ = ["DEFAULT", "Databases", "UnknownDatabase", "settings_by_name"]
+__all__ = ["DEFAULT", "Databases", "UnknownDatabase", "migrations_of", "settings_by_name"]
 
 DEFAULT = "default"
 
@@ -73,6 +73,16 @@ class Databases(Mapping[str, "Database"]):
     def remove(self, database: Database) -> None:
         """It is closed."""
         self._open.pop(database.name, None)
+
+
+def migrations_of(config: Configuration, settings: DatabaseSettings) -> Literal["auto", "check", "off"]:
+    """What happens with migrations at start: the default goes by ENVIRONMENT, wherever that was set."""
+    from eggycore.config import Config
+
+    key = next(variable.key for variable in settings.__variables__ if variable.attribute == "migrations")
+    if config.values[key].origin != "default":
+        return settings.migrations
+    return "auto" if config[Config].environment == "development" else "check"
 
 
 def settings_by_name(config: Configuration) -> dict[str, DatabaseSettings]:

@@ -341,10 +341,11 @@ def _(error: DatabaseUnavailable) -> Diagnosis:
 def _(error: PoolExhausted) -> Diagnosis:
     shown = ", ".join(f"{holder.name} for {holder.seconds:.1f} s" for holder in error.holders[:SHOWN_HOLDERS])
     more = len(error.holders) - SHOWN_HOLDERS
-    held = f"They are held by {shown}{f' and {more} more' if more > 0 else ''}." if shown else "They are all busy."
+    count, they = ("1 connection is", "It is") if error.size == 1 else (f"{error.size} connections are", "They are")
+    held = f"{they} held by {shown}{f' and {more} more' if more > 0 else ''}." if shown else f"{they} busy."
     return Diagnosis(
         description=f"No connection to the database was free within {error.seconds:g} s.",
-        cause=f"{error.location}: {error.size} connections are open. {held}",
+        cause=f"{error.location}: {count} open. {held}",
         action="Keep transactions short and await nothing else in them, or raise DATABASE_MAX_OPEN_CONNS.",
     )
 

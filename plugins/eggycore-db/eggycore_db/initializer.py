@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from eggycore import log
 from eggycore.types import Initializer
@@ -38,6 +38,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
     version: str = "",
     instruments: Instruments | None = None,
     databases: Databases | None = None,
+    migrations: Literal["auto", "check", "off"] | None = None,
 ) -> Initializer[Database]:
     """The step that opens a database, brings its schema up to date and provides `Database`.
 
@@ -50,6 +51,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
         version: The app's version, kept with each migration.
         instruments: Where it is measured, if anywhere.
         databases: Where it is found by name while it is open.
+        migrations: In place of what the settings say.
     """
     opened = partial(
         _opened,
@@ -61,6 +63,8 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
         version=version,
         instruments=instruments or Instruments(),
         databases=databases if databases is not None else Databases(),
+        is_default=is_default,
+        migrations=migrations,
     )
     title = "database" if name == DEFAULT else f"database {name}"
     return Initializer(name=title, open=opened, provides=Database if is_default else None, timeout=OPENING_TIME)
@@ -81,6 +85,8 @@ async def _opened(
     version: str,
     instruments: Instruments,
     databases: Databases,
+    is_default: bool,
+    migrations: Literal["auto", "check", "off"] | None,
 ) -> AsyncIterator[Database]:
     from eggycore_db.migrations.prepare import prepare_schema
 
@@ -89,7 +95,7 @@ async def _opened(
         instruments.watch(name, lambda: database.pools)
         report = await prepare_schema(
             database,
-            migrations=settings.migrations,
+            migrations=migrations or settings.migrations,
             folder=folder / settings.migrations_path,
             auto_tables=settings.auto_tables,
             app_version=version,
@@ -98,6 +104,8 @@ async def _opened(
         )
         log.info("database open", database=name, location=database.location, schema=str(report))
         databases.add(database)
+        if is_default:
+            database.family = databases.values
         try:
             yield database
         finally:

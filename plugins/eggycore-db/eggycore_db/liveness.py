@@ -65,7 +65,7 @@ class Liveness:
         try:
             writable = asked.result()
         except DatabaseUnavailable as error:
-            raise _failed(error) from error
+            raise _failed(error) from None  # its reason says all: no traceback for a server that is away
         except PoolExhausted:
             raise Degraded("every connection is busy") from None
         if self._database.writes and not writable:

@@ -299,7 +299,6 @@ def _trouble(error: BaseException) -> ServerTrouble:
     code, seen = error_code(error), driver_error(error)
     if (known := _TROUBLE_BY_CODE.get(code)) is not None:
         return known
-    text = str(seen).lower()
     origin: BaseException | None = getattr(seen, "original_exception", None) or seen.__context__ or seen
     if isinstance(origin, ssl.SSLCertVerificationError):
         return _tls_trouble(origin)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ def register_settings() -> tuple[type[DatabaseNames], type[DatabaseSettings]]:
 
 
 @hookimpl
-def init_infra(runtime: Runtime) -> Iterator[Initializer[Database]]:
+def init_infra(runtime: Runtime) -> Iterator[Initializer[Database] | Initializer[None]]:
     """Open each database and bring its schema up to date."""
-    from eggycore_db.databases import Databases, settings_by_name
+    from eggycore.types import Initializer
+    from eggycore_db.databases import Databases, migrations_of, settings_by_name
     from eggycore_db.initializer import DatabaseInitializer
     from eggycore_db.instruments import Instruments
 
@@ -32,7 +34,10 @@ def init_infra(runtime: Runtime) -> Iterator[Initializer[Database]]:
     runtime.provide(Databases, databases)
     instruments = Instruments(runtime.metrics)
     app = runtime.plugins.app_record
-    for place, (name, settings) in enumerate(settings_by_name(runtime.config).items()):
+    named = settings_by_name(runtime.config)
+    if len(named) > 1:
+        yield Initializer(name="databases", open=partial(_distinct, tuple(named.values())))
+    for place, (name, settings) in enumerate(named.items()):
         yield DatabaseInitializer(
             settings,
             name=name,
@@ -42,7 +47,17 @@ def init_infra(runtime: Runtime) -> Iterator[Initializer[Database]]:
             version=app.version if app is not None else "",
             instruments=instruments,
             databases=databases,
+            migrations=migrations_of(runtime.config, settings),
         )
+
+
+@asynccontextmanager
+async def _distinct(settings: tuple[DatabaseSettings, ...]) -> AsyncIterator[None]:
+    """Refuse two databases that are one before any is opened; a hook's own error would be told as the plugin's."""
+    from eggycore_db.settings_checks import check_databases
+
+    check_databases(settings)
+    yield
 
 
 @hookimpl

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eggycore import log
+from eggycore.diagnostics import diagnose
 from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, Holder, PoolExhausted, QueryTimeout
 from eggycore_db.jobs import Hold, Job, Mail
 from eggycore_db.workers import Worker
@@ -34,6 +36,12 @@ LOOK_AGAIN = 0.05
 
 BACKOFF, BACKOFF_MAX = 0.2, 5.0
 """Seconds: bounds of the delay, doubled each time with full jitter, after a connection could not be made."""
+
+CLOSE_GRACE = 0.5
+"""Seconds that close() gives what nobody waits for: connecting, and work whose caller was cancelled."""
+
+SAY_EVERY = 60.0
+"""Seconds between warnings that no connection can be added to those that are open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +113,14 @@ class Pool:
         self._starting = 0
         self._closed = False
         self._down: DatabaseUnavailable | None = None
+        self._down_since = 0.0
+        self._was_up = False  # before that, who opens it says why it cannot be used
+        self._said_at = -SAY_EVERY
         self._failures = 0
         self._retry_at = 0.0
         self._sweep: asyncio.TimerHandle | None = None
         self._housekeeping: asyncio.TimerHandle | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._retry: asyncio.Handle | None = None
 
     # --- in the event loop
 
@@ -193,7 +204,7 @@ class Pool:
                 self._waiting.appendleft(work)
             else:
                 self._waiting.append(work)
-            alone = not self._workers
+            alone = not self._workers and not self._ending
         if alone and not self._starting:
             self._start_worker()
         if self._sweep is None:
@@ -209,7 +220,7 @@ class Pool:
             while self._waiting and (self._waiting[0].future.cancelled() or 0 < self._waiting[0].deadline <= now):
                 expired.append(self._waiting.popleft())
             waits = len(self._waiting)
-            size = len(self._workers)
+            size = len(self._workers) + len(self._ending)
         for work in expired:
             work.fail(PoolExhausted(self.engine.location, self._limits.acquire_timeout, size, self._holders()))
         if not waits:
@@ -240,7 +251,9 @@ class Pool:
     async def close(self) -> None:
         """Take nothing more, finish what is queued, close every connection and join every thread. Idempotent.
 
-        When it is cancelled it cuts every connection, and what still runs fails.
+        Work whose caller was cancelled is cut after CLOSE_GRACE. A thread that still connects then, for nobody, is left
+        to end with the attempt: nothing interrupts a driver that connects. When it is cancelled it cuts every
+        connection, and what still runs fails.
         """
         with self._lock:
             self._closed = True
@@ -253,13 +266,13 @@ class Pool:
             if worker in idle or worker.holder:
                 worker.dismiss()
         try:
-            while workers:
-                await asyncio.gather(*(asyncio.wrap_future(worker.ended) for worker in workers))
-                for worker in workers:
-                    worker.join()
-                with self._lock:
-                    self._ending.difference_update(workers)
-                    workers = [*self._workers, *self._ending]
+            began = time.monotonic()
+            while ends := self._ends_awaited(began):
+                try:
+                    await asyncio.wait(ends, timeout=CLOSE_GRACE)
+                finally:
+                    for end in ends:
+                        end.cancel()  # the wait for it: a worker's end itself cannot be cancelled
         except asyncio.CancelledError:
             self.cut_everything()
             raise
@@ -270,9 +283,45 @@ class Pool:
             while self._waiting:
                 self._waiting.popleft().fail(DatabaseClosed(self.engine.location))
 
+    def _ends_awaited(self, began: float) -> list[asyncio.Future[None]]:
+        """The ends of workers that are to be waited for; those that have ended are joined."""
+        with self._lock:
+            workers = [*self._workers, *self._ending]
+            wanted = any(not work.future.cancelled() for work in self._waiting)
+        ended = [worker for worker in workers if worker.ended.done()]
+        for worker in ended:
+            worker.join()
+        with self._lock:
+            self._ending.difference_update(ended)
+        left = [worker for worker in workers if worker not in ended]
+        if time.monotonic() - began >= CLOSE_GRACE:
+            self._cut_abandoned(left)
+            left = [worker for worker in left if wanted or worker.is_wanted or not worker.connects]
+        return [asyncio.wrap_future(worker.ended) for worker in left]
+
+    def _cut_abandoned(self, workers: list[Worker]) -> None:
+        """Cut work that nobody waits for."""
+        for worker in workers:
+            job, since = worker.job, worker.since
+            if job is not None and job.future.cancelled() and worker.cut(job):
+                seconds = round(time.monotonic() - since, 3)
+                log.warn(
+                    "cut while closing: its caller has left",
+                    location=self.engine.location,
+                    work=job.name,
+                    seconds=seconds,
+                )
+
     def resize(self, limits: PoolLimits) -> None:
         """Go on with other limits."""
         self._limits = limits
+
+    def try_now(self) -> None:
+        """Connect without delay, as the reason why that failed may be gone."""
+        self._failures, self._retry_at = 0, 0.0
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = self.mail.loop.call_soon(self._try_again)
 
     def renew(self) -> None:
         """Have every connection replaced once nobody uses it."""
@@ -284,7 +333,7 @@ class Pool:
     def cut_everything(self) -> None:
         """End every running unit of work with an error, and close its connection."""
         with self._lock:
-            workers = tuple(self._workers)
+            workers = (*self._workers, *self._ending)
         for worker in workers:
             if (job := worker.job) is not None:
                 worker.cut(job)
@@ -413,6 +462,10 @@ class Pool:
     def _on_connected(self) -> None:
         self._failures = 0
         self._retry_at = 0.0
+        if self._down is not None and self._was_up and not self._closed:
+            seconds = round(time.monotonic() - self._down_since, 3)
+            log.info("the database can be used again", location=self.engine.location, seconds=seconds)
+        self._was_up = True
         self._down = None
 
     def _on_not_connected(self, error: BaseException) -> None:
@@ -424,13 +477,26 @@ class Pool:
         with self._lock:
             alive = len(self._workers) - self._starting
         if alive > 0 and self._down is None:
+            self._say_no_more(error)
             return
         if isinstance(error, DatabaseUnavailable):
             self._go_down(error)
         else:
             self._refuse_all(error)
 
+    def _say_no_more(self, error: BaseException) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= SAY_EVERY:
+            self._said_at = now
+            reason = diagnose(error).cause or type(error).__name__
+            log.warn("no more connections to the database, those that are open go on", reason=reason)
+
     def _go_down(self, error: DatabaseUnavailable) -> None:
+        if self._down is None:
+            self._down_since = time.monotonic()
+            if self._was_up and not self._closed:
+                location, reason = self.engine.location, diagnose(error).cause
+                log.warn("the database cannot be used, work is refused", location=location, reason=reason)
         self._down = error
         self._refuse_all(error)
         if self._retry is not None:

@@ -44,6 +44,9 @@ READ_ONLY = "25006"
 CANCELED = "57014"
 """SQLSTATE of a statement that was ended, by its timeout or by somebody."""
 
+LOOKS_SINCE, LOOK_EVERY = 140000, 2000
+"""PostgreSQL's version that can look for a client that has left, and milliseconds between its looks."""
+
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "08")
 """SQLSTATEs that end a connection: shut down, crash, cannot connect now, idle too long, connection exceptions."""
 
@@ -59,10 +62,8 @@ _TROUBLE_BY_TEXT: tuple[tuple[str, ServerTrouble], ...] = (
     ("too many connections", "too many"),
     ("remaining connection slots", "too many"),
     ("the database system is", "starting"),
-    ('fatal:  role "', "password"),
-    ('fatal: role "', "password"),
-    ('fatal:  database "', "no database"),
-    ('fatal: database "', "no database"),
+    ('role "', "password"),
+    ('database "', "no database"),  # after those that name the database by the way
     ("server does not support ssl", "tls missing"),
     ("certificate verify failed", "tls untrusted"),
     ("root certificate file", "tls file"),
@@ -176,6 +177,7 @@ class PostgresqlEngine:
         check_files(self._target)  # libpq goes on without the client's certificate
         connection = psycopg2.connect(**self._parameters())
         connection.autocommit = True
+        _end_with_us(connection)
         return connection
 
     def connect(self) -> Callable[[], None]:
@@ -311,6 +313,14 @@ class PostgresqlEngine:
             if tls.ca is None and tls.mode == "verify-full":
                 parameters["sslrootcert"] = "system"
         return parameters
+
+
+def _end_with_us(connection: Any) -> None:
+    """Have the server look while a statement runs whether we are still there, and end it with its locks if not."""
+    if connection.server_version < LOOKS_SINCE:
+        return
+    with suppress(psycopg2.errors.InvalidParameterValue), connection.cursor() as cursor:  # not on every system
+        cursor.execute(f"SET client_connection_check_interval = {LOOK_EVERY}")
 
 
 class _Fetched:

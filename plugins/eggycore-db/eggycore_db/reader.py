@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import eggycore_db.drivers  # noqa: F401  # before peewee is imported
+
+import peewee  # isort: skip
+
 from eggycore import log
-from eggycore.errors import Degraded, EggycoreError
-from eggycore_db.errors import DatabaseUnavailable, PoolExhausted
+from eggycore.diagnostics import diagnose
+from eggycore.errors import CheckFailed, Degraded, EggycoreError, Unavailable
+from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, PoolExhausted
 from eggycore_db.reads import Reads
 from eggycore_db.replication import lag_of
 from eggycore_db.statements import Statements
@@ -25,8 +31,8 @@ T = TypeVar("T")
 MOST_LAG = 30.0
 """Seconds behind the primary from which on the check of the replicas shows degraded."""
 
-TRY_AGAIN = 1.0
-"""Seconds between attempts to open a replica that could not be reached."""
+TRY_AGAIN, TRY_AGAIN_MAX = 0.5, 10.0
+"""Seconds: bounds of the delay, doubled each time, between attempts to open a replica that could not be reached."""
 
 
 class Reader(Reads):
@@ -67,16 +73,16 @@ class Reader(Reads):
         for replica in self._usable():
             try:
                 return await replica.read(function, *args, **kwargs)
-            except (DatabaseUnavailable, PoolExhausted) as error:
-                log.debug("a replica does not answer", location=replica.location, reason=str(error))
+            except (DatabaseUnavailable, PoolExhausted, peewee.OperationalError) as error:
+                _go_on_without(replica, error)
         return await self._primary.read(function, *args, **kwargs)
 
     async def _query(self, function: Callable[..., T], *args: Any) -> T:
         for replica in self._usable():
             try:
                 return await replica.read(function, replica.peewee, *args)
-            except (DatabaseUnavailable, PoolExhausted) as error:
-                log.debug("a replica does not answer", location=replica.location, reason=str(error))
+            except (DatabaseUnavailable, PoolExhausted, peewee.OperationalError) as error:
+                _go_on_without(replica, error)
         return await self._primary.read(function, self._primary.peewee, *args)
 
     async def iterate(self, query: Any) -> AsyncIterator[Any]:
@@ -111,23 +117,38 @@ class Reader(Reads):
         return usable[first:] + usable[:first]
 
     async def _open_all(self) -> None:
+        said: set[str] = set()
+        delay = TRY_AGAIN
         while closed := [replica for replica in self._replicas if not replica.is_open]:
-            await asyncio.gather(*map(_try_to_open, closed))
+            await asyncio.gather(*(_try_to_open(replica, said) for replica in closed))
             if not all(replica.is_open for replica in closed):
-                await asyncio.sleep(TRY_AGAIN)
+                await asyncio.sleep(random.uniform(delay / 2, delay))
+                delay = min(TRY_AGAIN_MAX, delay * 2)
 
 
-async def _try_to_open(replica: Database) -> None:
+def _go_on_without(replica: Database, error: Exception) -> None:
+    """Raise what is no fault of the replica; a query that replication has ended on it may be asked elsewhere."""
+    if isinstance(error, peewee.OperationalError) and not replica.engine.conflict(error):
+        raise error
+    log.debug("a replica does not answer", location=replica.location, reason=type(error).__name__)
+
+
+async def _try_to_open(replica: Database, said: set[str]) -> None:
     try:
         await replica.open()
     except EggycoreError as error:
-        log.warn("a replica cannot be used yet", location=replica.location, reason=str(error.__cause__ or error))
+        say = log.debug if replica.location in said else log.warn  # once, as the check goes on saying it
+        said.add(replica.location)
+        say("a replica cannot be used yet", location=replica.location, reason=diagnose(error).cause)
 
 
 async def _lag(replica: Database) -> float | None:
     if not replica.is_open:
         return None
     try:
+        await replica.check()  # which finds out about one that has fallen silent, so that it is read no more
         return await replica.read(lag_of, replica.peewee, replica.kind)
-    except (DatabaseUnavailable, PoolExhausted):
+    except Degraded:
+        return None if replica.pools[0].trouble is not None else 0.0
+    except (Unavailable, CheckFailed, DatabaseClosed):
         return None

@@ -31,14 +31,27 @@ def check(change: Change) -> None:
                 f"The DSN of the database {name} names another one than the one that is open. A reload changes user "
                 "and password only; restart to use another database."
             )
+        if _places(old[name].replica_targets()) != _places(settings.replica_targets()):
+            raise ConfigRefused(
+                f"DATABASE_REPLICA_DSNS names other replicas of the database {name} than those that are read. A reload "
+                "changes user and password only; restart to use other replicas."
+            )
+
+
+def _places(targets: tuple[Target, ...]) -> list[tuple[object, ...]]:
+    return [_place(target) for target in targets]
 
 
 def take_over(change: Change) -> None:
     """Give every open database its credentials, its limits and its query log."""
     databases = current().get(Databases)
     for name, settings in settings_by_name(change.new).items():
+        if name not in databases:  # it is being opened
+            continue
         database = databases[name]
         database.set_credentials(settings.target())
+        for replica, target in zip(database.reader.replicas, settings.replica_targets(), strict=True):
+            replica.set_credentials(target)
         database.resize(pool_limits(settings))
         database.set_query_log(query_log(settings))
 

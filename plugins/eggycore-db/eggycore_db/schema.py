@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import peewee
-from playhouse.migrate import MySQLMigrator, SchemaMigrator  # type: ignore[import-untyped]
 from playhouse.schema_diff import IndexDiff, SchemaDiff, diff_models  # type: ignore[import-untyped]
 
 from eggycore_db.column_types import declared_type, default_in_sql, same_type
 from eggycore_db.errors import TableNotMade
+from eggycore_db.migrator import MySQLMigrator, SchemaMigrator
 from eggycore_db.repository import owner_name
 from eggycore_db.sql import row_of
 

@@ -16,11 +16,21 @@ from eggycore_db.current import here
 from eggycore_db.errors import DatabaseUnavailable, OutsideWorker
 
 if TYPE_CHECKING:
-    from eggycore_db.targets import ServerTarget
-
     import peewee
 
-__all__ = ["ROWS_PER_FETCH", "ServerLimits", "Wire", "check_files", "cut", "driver_error", "in_a_worker", "model_rows", "text_of"]
+    from eggycore_db.targets import ServerTarget
+
+__all__ = [
+    "ROWS_PER_FETCH",
+    "ServerLimits",
+    "Wire",
+    "check_files",
+    "cut",
+    "driver_error",
+    "in_a_worker",
+    "model_rows",
+    "text_of",
+]
 
 ROWS_PER_FETCH = 200
 """Rows that a streaming query fetches at a time."""

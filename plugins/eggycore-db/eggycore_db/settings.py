@@ -114,7 +114,9 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         "DATABASE_REPLICA_DSNS",
         own=True,
         default=None,
-        doc="DSNs of servers that may be read and lag behind, one a line; between URLs a comma or space is enough.",
+        reload=True,
+        doc="DSNs of servers that may be read and lag behind, one a line; between URLs a comma or space is enough. "
+        "A reload changes user and password only.",
     )
     max_open_conns: int = env(
         "DATABASE_MAX_OPEN_CONNS",

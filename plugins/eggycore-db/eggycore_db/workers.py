@@ -64,6 +64,17 @@ class Worker:
         self._in_hold = False  # whether work was done since it was taken: then the connection may have a transaction
         self._thread = threading.Thread(target=self._live, name=f"eggycore-db-{pool.name}", daemon=True)
 
+    @property
+    def connects(self) -> bool:
+        """Whether it has no connection, or none yet."""
+        return self._cut is None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for what it does."""
+        job = self.job
+        return job is not None and not job.future.done()
+
     def start(self) -> None:
         """Begin; raises RuntimeError when the system gives no thread."""
         self._thread.start()

@@ -195,6 +195,12 @@ async def test_a_wrong_user_or_password(plain: AnyServer, user: str) -> None:
     )
 
 
+async def test_a_user_that_is_not_there_where_no_password_is_asked() -> None:
+    with postgres_server() as server:
+        trouble, detail, _ = await refusal(target_of(server, user="nobody"))
+        assert (trouble, detail) == ("password", 'role "nobody" does not exist')
+
+
 async def test_an_unknown_database(plain: AnyServer) -> None:
     target = target_of(plain, name="no_such")
     trouble, detail, text = await refusal(target)

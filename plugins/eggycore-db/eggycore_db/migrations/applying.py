@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eggycore import log
 from eggycore_db.migrations.locking import Waiting, locked, log_waiting
 from eggycore_db.migrations.running import accept_edited, carry_out
 from eggycore_db.migrations.state import Migrations, Step, Unfinished, read_migrations
@@ -109,9 +111,13 @@ async def _carry_out(
     watch.planned(steps)
     finished: tuple[str, ...] = ()
     for step in steps:
-        seconds = await run(
-            carry_out, db.peewee, step, finished=finished, app_version=order.app_version, database=order.database
-        )
+        try:
+            seconds = await run(
+                carry_out, db.peewee, step, finished=finished, app_version=order.app_version, database=order.database
+            )
+        except asyncio.CancelledError:
+            log.warn("asked to stop in the middle of a migration: it goes on while it may", migration=step.file.name)
+            raise
         finished = (*finished, step.file.name)
         watch.done(step, seconds)
     return finished

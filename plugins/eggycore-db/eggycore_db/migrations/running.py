@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import peewee
-from playhouse.migrate import SchemaMigrator  # type: ignore[import-untyped]
 
 from eggycore.diagnostics import raised_at, summary
 from eggycore_db.migrations import history
@@ -18,6 +17,7 @@ from eggycore_db.migrations.files import Change
 from eggycore_db.migrations.history import Progress, Record
 from eggycore_db.migrations.state import Migrations, Step
 from eggycore_db.migrations.statements import Collector, Tracker, Watcher, intercepted
+from eggycore_db.migrator import SchemaMigrator
 
 __all__ = ["Preview", "accept_edited", "carry_out", "preview"]
 
