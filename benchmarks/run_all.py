@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
+from benchmarks import cache_memcached, cache_memory, cache_redis, db_bulk, db_orm, memory, probe, startup
 from benchmarks import help as help_
-from benchmarks import memory, probe, startup
 from benchmarks.http import run as http
 from benchmarks.rows import Row
 
@@ -23,6 +23,11 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "help": help_.rows,
     "probe": probe.rows,
     "memory": memory.rows,
+    "db_orm": db_orm.rows,
+    "db_bulk": db_bulk.rows,
+    "cache_memory": cache_memory.rows,
+    "cache_memcached": cache_memcached.rows,
+    "cache_redis": cache_redis.rows,
 }
 RESULTS = Path(__file__).parent / "results.json"
 
