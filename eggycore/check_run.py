@@ -35,7 +35,7 @@ class Outcome:
         kind: What it means.
         reason: Why, fit for showing: never the text of an exception that was not written for it.
         certain: A failure that needs no second look.
-        error: What the check raised, for the log.
+        error: For the log, what the check raised, or what a CheckFailed was raised from: it speaks for itself.
     """
 
     kind: Literal["passed", "degraded", "failed"]
@@ -157,7 +157,7 @@ def _outcome(returned: _Returned) -> Outcome:
             return Outcome(kind="degraded", reason=shown(error.reason))
         case CheckFailed():
             certain = error.certain or _is_refused(error)
-            return Outcome(kind="failed", reason=shown(error.reason), certain=certain, error=error)
+            return Outcome(kind="failed", reason=shown(error.reason), certain=certain, error=error.__cause__)
         case _:
             return Outcome(kind="failed", reason=_names(error), certain=_is_refused(error), error=error)
 

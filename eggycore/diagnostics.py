@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatch
 
-from eggycore.errors import ConfigError, ConfigProblem, EggycoreError
+from eggycore.errors import ConfigError, ConfigProblem, ConfigRefused, EggycoreError
 
 __all__ = [
     "Diagnosis",
@@ -61,6 +61,16 @@ def _(error: ConfigError) -> Diagnosis:
         description=f"The configuration has {count} problem{'s' if count != 1 else ''}.",
         parts=tuple(map(_config_problem, error.problems)),
         warnings=error.warnings,
+    )
+
+
+@diagnose.register
+def _(error: ConfigRefused) -> Diagnosis:
+    reason = error.reason.rstrip(".")
+    return Diagnosis(
+        description="The new configuration was refused, and the old one stays.",
+        cause=f"{capitalized(reason)}.",
+        action="Take the change back, or restart with it.",
     )
 
 

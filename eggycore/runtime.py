@@ -410,7 +410,8 @@ class Runtime:
         if self.draining.is_set():
             log.info("nothing to reload: the process is stopping")
         else:
-            self._started_reloads().request()
+            with as_current(self):  # for its task: a signal comes in nobody's context
+                self._started_reloads().request()
 
     async def reload(self) -> ReloadResult:
         """Read every source again, and take over what may change without a restart, as a transaction.
@@ -418,7 +419,8 @@ class Runtime:
         Returns:
             What was taken over, what waits for a restart, or why it was refused; it never raises for what it reads.
         """
-        return await self._started_reloads().reload()
+        with as_current(self):
+            return await self._started_reloads().reload()
 
     def _started_reloads(self) -> Reloads:
         if self._reloads is None:

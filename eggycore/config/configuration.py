@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from eggycore.config.declared import Owned
 from eggycore.config.family import general_settings
-from eggycore.config.near import NearMiss
+from eggycore.config.near import NearMiss, StrangeMember
 from eggycore.config.settings import Settings
 from eggycore.config.sources import Found
 from eggycore.diagnostics import Diagnosis, diagnose, did_you_mean
@@ -72,7 +72,7 @@ class Configuration:
         owned: The variables, by name.
         values: The value of each.
         instances: The settings, by class.
-        unknown: Variables that were perhaps meant to be one of these.
+        unknown: Variables that were perhaps meant to be one of these, or belong to a member that no list names.
         generation: 1 for the configuration of the start; every reload that changes something counts on.
     """
 
@@ -82,7 +82,7 @@ class Configuration:
         owned: Mapping[str, Owned],
         values: Mapping[str, Value],
         instances: Mapping[type[Settings], Settings],
-        unknown: Iterable[NearMiss] = (),
+        unknown: Iterable[NearMiss | StrangeMember] = (),
         generation: int = 1,
     ) -> None:
         self._owned = owned

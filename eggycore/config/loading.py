@@ -14,8 +14,8 @@ from eggycore.config.checks import port_conflicts, settings_problems
 from eggycore.config.configuration import Configuration, Value
 from eggycore.config.declared import Declared, Owned, blamed, names_of, own
 from eggycore.config.facts import Facts
-from eggycore.config.members import family_problems, members_of
-from eggycore.config.near import near_misses
+from eggycore.config.members import family_problems, members_of, strange_members
+from eggycore.config.near import NearMiss, StrangeMember, near_misses
 from eggycore.config.settings import Settings
 from eggycore.config.sources import COMMAND_LINE, Found, Layers, Sources, Unreadable, read_layers
 from eggycore.config.variable import Variable
@@ -58,7 +58,10 @@ def load(declared: Sequence[Declared], sources: Sources, *, given: Sequence[Sett
     values, instances = reading.values, reading.instances(owned.values())
     problems += [*unreadable, *reading.problems, *members.problems, *_between(owned, values, instances)]
     problems += _unknown_overrides(sources.overrides, owned)
-    unknown = tuple(near_misses(layers.names(), names_of(owned)))
+    slips = tuple(near_misses(layers.names(), names_of(owned)))
+    slipped = {one.key for one in slips}
+    strange = strange_members((pair for pair in layers.names() if pair[0] not in slipped), owned)
+    unknown: tuple[NearMiss | StrangeMember, ...] = (*slips, *strange)
     if problems:
         reported = {problem.key for problem in problems}
         raise ConfigError(tuple(problems), warnings=tuple(str(one) for one in unknown if one.key not in reported))

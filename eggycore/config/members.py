@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from eggycore.config.configuration import Value
 from eggycore.config.declared import FILE_SUFFIX, Owned, names_of
 from eggycore.config.family import Family, general_settings, is_member_name, member_settings
+from eggycore.config.near import StrangeMember
 from eggycore.config.settings import Settings
 from eggycore.config.variable import Variable
 from eggycore.errors import ConfigProblem
 
-__all__ = ["Members", "family_problems", "in_member", "members_of"]
+__all__ = ["Members", "family_problems", "in_member", "members_of", "strange_members"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,29 @@ def members_of(owned: Mapping[str, Owned], values: Mapping[str, Value]) -> Membe
     return members
 
 
+def strange_members(names: Iterable[tuple[str, str]], owned: Mapping[str, Owned]) -> Iterator[StrangeMember]:
+    """The (name, origin) pairs that would be variables if their family's list named their member.
+
+    Args:
+        names: What people have set.
+        owned: The variables, those of members too.
+    """
+    seen = set(names_of(owned))
+    shapes = [(family.names, _shape(settings, family)) for settings, family, _ in _families(owned)]
+    for name, origin in names:
+        for listed_in, shape in shapes:
+            if name not in seen and (found := shape.fullmatch(name)) and is_member_name(found[1].lower()):
+                seen.add(name)
+                yield StrangeMember(key=name, origin=origin, names=listed_in, member=found[1].lower())
+
+
+def _shape(settings: type[Settings], family: Family) -> re.Pattern[str]:
+    """What the variables of members look like; the member's name is the first group."""
+    rests = [key.removeprefix(family.prefix) for key in (one.key for one in settings.__variables__)]
+    longest_first = "|".join(map(re.escape, sorted(rests, key=len, reverse=True)))
+    return re.compile(rf"{re.escape(family.prefix)}([A-Z0-9_]+?)_(?:{longest_first})(?:{FILE_SUFFIX})?")
+
+
 def in_member(problem: ConfigProblem, settings: type[Settings]) -> ConfigProblem:
     """A problem that a member's settings have told of themselves, with the member's variables for the class's."""
     keys = {general.key: own.key for own, general in _pairs(settings)}
@@ -91,7 +115,7 @@ def _families(owned: Mapping[str, Owned]) -> Iterator[tuple[type[Settings], Fami
     """The classes that are families, with their owners."""
     owners = {one.settings: one.owner for one in owned.values()}
     for settings, owner in owners.items():
-        if settings.__family__ is not None:
+        if settings.__family__ is not None and not settings.member:
             yield settings, settings.__family__, owner
 
 

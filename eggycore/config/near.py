@@ -1,4 +1,4 @@
-"""Names that are one slip of the finger away from a variable."""
+"""Names that look like variables and are none: a slip of the finger, or a member that its list does not name."""
 
 from __future__ import annotations
 
@@ -20,8 +20,23 @@ class NearMiss:
     meant: str
 
     def __str__(self) -> str:
-        where = "the environment" if self.origin == "environment" else self.origin
-        return f"{self.key}, set in {where}, is not a known variable. Did you mean {self.meant!r}?"
+        return f"{self.key}, set in {_where(self.origin)}, is not a known variable. Did you mean {self.meant!r}?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrangeMember:
+    """A variable of a family for a member that the family's list does not name. Its value is not kept.
+
+    `str()` is a sentence for the log.
+    """
+
+    key: str
+    origin: str
+    names: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"{self.key}, set in {_where(self.origin)}, is not read: {self.names} does not name {self.member!r}."
 
 
 def near_misses(names: Iterable[tuple[str, str]], known: Collection[str]) -> Iterator[NearMiss]:
@@ -38,6 +53,10 @@ def near_misses(names: Iterable[tuple[str, str]], known: Collection[str]) -> Ite
         meant = next((key for key in candidates if one_edit_apart(name.upper(), key)), None)
         if meant is not None:
             yield NearMiss(key=name, origin=origin, meant=meant)
+
+
+def _where(origin: str) -> str:
+    return "the environment" if origin == "environment" else origin
 
 
 def one_edit_apart(one: str, other: str) -> bool:

@@ -22,6 +22,7 @@ from eggycore.metrics import Histogram, Registry
 from eggycore.server.draining import DRAINING
 from eggycore.server.servicers import ServicerRefused
 from eggycore.web.middleware.identity import trace_id_of
+from eggycore.web.middleware.unserved import warn_unserved
 
 __all__ = ["Calls", "Handler", "wrap"]
 
@@ -295,7 +296,7 @@ class _Call:
         code, details = grpc.StatusCode.INTERNAL, "The call failed; its request id leads to the reason in the log."
         if isinstance(error, Unavailable):
             code, details = grpc.StatusCode.UNAVAILABLE, str(error)
-            log.warn("call not served", method=self._method.name, reason=details)
+            warn_unserved("call not served", details, method=self._method.name)
         else:
             log.error("call failed", method=self._method.name, exc=error)
         if self._code_name() != "OK":

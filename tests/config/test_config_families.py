@@ -321,3 +321,18 @@ def test_any_setting_of_any_members_agrees_with_the_rule(names: list[str], numbe
         assert settings.most == numbers.get(f"{prefix}MOST", numbers.get("STORE_MOST", 10))
         assert settings.dsn.reveal() == str(numbers.get(f"{prefix}DSN", "sqlite://"))
         assert configuration.values[f"{prefix}MOST"].value == settings.most
+
+
+@pytest.mark.parametrize("key", ["STORE_WEST_DSN", "STORE_WEST_DSN_FILE", "STORE_WEST_WAIT"])
+@pytest.mark.parametrize("names", ["", "east,north"])
+def test_a_variable_of_a_member_that_the_list_does_not_name_is_reported(key: str, names: str) -> None:
+    configuration = read({key: "hunter2", "STORE_WAIT": "1s", "PATH": "/bin"} | ({"STORES": names} if names else {}))
+    assert [str(one) for one in configuration.unknown] == [
+        f"{key}, set in the environment, is not read: STORES does not name 'west'."
+    ]
+
+
+def test_a_slip_in_a_member_s_variable_is_reported_as_that_alone() -> None:
+    configuration = read({"STORES": "east", "STORE_EASTT_DSN": "hunter2", "STORE_EAST_DNS": "x", "STORE_EAST_DSN": "x"})
+    assert [one.key for one in configuration.unknown] == ["STORE_EASTT_DSN", "STORE_EAST_DNS"]
+    assert all("Did you mean 'STORE_EAST_DSN'?" in str(one) for one in configuration.unknown)

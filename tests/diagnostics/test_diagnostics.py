@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from eggycore.diagnostics import Diagnosis, capitalized, diagnose, did_you_mean, raised_at, render, summary
-from eggycore.errors import CheckFailed, ConfigError, ConfigProblem, EggycoreError
+from eggycore.errors import CheckFailed, ConfigError, ConfigProblem, ConfigRefused, EggycoreError
 
 
 @dataclass(eq=False)
@@ -94,3 +94,11 @@ def test_a_guess_is_made_only_when_something_is_near() -> None:
     assert did_you_mean("tea", ["cache", "db"]) == ""
     assert capitalized("plugin DB") == "Plugin DB"
     assert capitalized("") == ""
+
+
+def test_a_refused_configuration_says_why_and_what_to_do() -> None:
+    assert render(diagnose(ConfigRefused("the pool is in use"))) == (
+        "The new configuration was refused, and the old one stays.\n"
+        "  cause:  The pool is in use.\n"
+        "  action: Take the change back, or restart with it."
+    )

@@ -61,7 +61,13 @@ async def test_a_check_that_returns_false_fails() -> None:
 
 async def test_a_failure_shows_the_reason_its_author_wrote() -> None:
     error = CheckFailed("17 migrations are pending")
-    assert await outcome_of(raising(error)) == Outcome(kind="failed", reason="17 migrations are pending", error=error)
+    assert await outcome_of(raising(error)) == Outcome(kind="failed", reason="17 migrations are pending")
+
+
+async def test_the_log_shows_what_such_a_failure_comes_from_if_anything() -> None:
+    cause = LookupError("no table of migrations")
+    outcome = await outcome_of(raising(caused(CheckFailed("migrations are not known"), cause)))
+    assert (outcome.reason, outcome.error) == ("migrations are not known", cause)
 
 
 async def test_a_failure_may_be_certain() -> None:

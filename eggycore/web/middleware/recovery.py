@@ -8,6 +8,7 @@ from aiohttp import web
 
 from eggycore import log
 from eggycore.errors import Unavailable
+from eggycore.web.middleware.unserved import warn_unserved
 from eggycore.web.responses import Problem, problem_of
 
 __all__ = ["CLIENT_GONE", "INTERNAL_ERROR", "answer_to", "client_is_gone"]
@@ -29,7 +30,7 @@ def answer_to(error: BaseException, request: web.BaseRequest) -> web.Response:
         )
     if isinstance(error, Unavailable):
         detail = str(error)
-        log.warn("request not served", method=request.method, path=request.path, reason=detail)
+        warn_unserved("request not served", detail, method=request.method, path=request.path)
         return problem_of(Problem(503, detail=detail, headers={"Retry-After": "1"}))
     log.error("request failed", method=request.method, path=request.path, exc=error)
     return problem_of(Problem(INTERNAL_ERROR, request_id=log.request_id()))

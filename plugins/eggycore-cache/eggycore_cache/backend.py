@@ -38,12 +38,14 @@ class ServerStats:
         state: State of its circuit breaker.
         errors: Requests that it did not answer.
         reason: Why the last one was not answered, "" when all were.
+        action: What to do about that, "" when it is not known.
     """
 
     server: str
     state: Literal["closed", "open", "half-open"]
     errors: int = 0
     reason: str = ""
+    action: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

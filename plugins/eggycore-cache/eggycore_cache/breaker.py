@@ -29,6 +29,9 @@ class Breaker:
         clock: Seconds, never going back.
         random: A number from 0 to below 1.
 
+    Attributes:
+        changed: Called when it has opened that was closed, and when it has closed again; not at each failed probe.
+
     Example:
         >>> breaker = Breaker(threshold=1)
         >>> breaker.failed("connection refused")
@@ -56,6 +59,7 @@ class Breaker:
         self._state: State = "closed"
         self._reason = ""
         self._errors = 0
+        self.changed: Callable[[], None] = _nobody_told
 
     @property
     def state(self) -> State:
@@ -91,10 +95,12 @@ class Breaker:
         if self._state == "open":
             return
         if self._in_a_row:
-            self._state = "closed"
+            was, self._state = self._state, "closed"
             self._in_a_row = 0
             self._cooldown = self._first_cooldown
             self._reason = ""
+            if was != "closed":
+                self.changed()
 
     def failed(self, reason: str) -> None:
         """The server has not answered.
@@ -112,6 +118,7 @@ class Breaker:
             self._open()
         elif self._in_a_row >= self._threshold:
             self._open()
+            self.changed()
 
     def released(self) -> None:
         """The probe was given up before it could tell: the next caller may make it."""
@@ -121,3 +128,7 @@ class Breaker:
     def _open(self) -> None:
         self._state = "open"
         self._until = self._clock() + self._cooldown * (1 - self._random() / 2)
+
+
+def _nobody_told() -> None:
+    return None

@@ -117,7 +117,8 @@ def cached(
 
     Args:
         ttl: Seconds, as in `CacheService.get_or_set`.
-        key: Under which key, with arguments in braces: "form:{form_id}". What it puts in is percent-encoded.
+        key: Under which key, with arguments in braces: "form:{form_id}". What it puts in is percent-encoded, and a
+            text: 7 and "7" are one key unless it is written as "{form_id!r}".
         tags: Tags, likewise, with the arguments as they are.
         stale: As in `CacheService.get_or_set`.
         serializer: As in `CacheService.get_or_set`.

@@ -12,6 +12,7 @@ MAGIC = b"\xe9gg\x01"
 """Its last byte is the version of the format: a value of another one is a miss."""
 
 _HEAD = struct.Struct(">4sdBB")  # magic, fresh until, length of the serializer's name, number of tags
+_HEAD_SIZE = _HEAD.size
 _TAG = struct.Struct(">H8s")  # length of the tag's name, its version; the name follows
 
 VERSION_BYTES = 8
@@ -54,12 +55,12 @@ def seal(envelope: Envelope) -> bytes:
 
 def open_envelope(data: bytes) -> Envelope | None:
     """The envelope in these bytes; None when they are something else, or of another version of the format."""
-    if not data.startswith(MAGIC):
-        return None
     try:
-        _, fresh_until, name_length, tag_count = _HEAD.unpack_from(data)
-        position = _HEAD.size + name_length
-        serializer = data[_HEAD.size : position].decode()
+        magic, fresh_until, name_length, tag_count = _HEAD.unpack_from(data)
+        if magic != MAGIC:
+            return None
+        position = _HEAD_SIZE + name_length
+        serializer = data[_HEAD_SIZE:position].decode()
         tags: dict[str, bytes] = {}
         for _ in range(tag_count):
             length, version = _TAG.unpack_from(data, position)

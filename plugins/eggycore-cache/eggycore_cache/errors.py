@@ -13,6 +13,7 @@ __all__ = [
     "CacheClosed",
     "CacheDown",
     "EncryptionKeyRefused",
+    "FactoryCancelled",
     "FactoryNeedsItself",
     "NoCache",
     "NoSyncClient",
@@ -144,10 +145,23 @@ class EncryptionKeyRefused(UsageError):
 
 
 @dataclass(eq=False)
-class FactoryNeedsItself(EggycoreError):
-    """A factory asked `get_or_set` for the very value that it makes, and would wait for itself."""
+class FactoryCancelled(EggycoreError):
+    """A factory was cancelled by itself or by what it awaited: nobody who waits for its value has asked for that."""
 
     key: str
+
+
+@dataclass(eq=False)
+class FactoryNeedsItself(EggycoreError):
+    """A factory asked `get_or_set` for the very value that it makes, and would wait for itself.
+
+    Args:
+        key: The key that was asked for.
+        by: The key whose factory asked, when the other one's waits for that; "" when it is the same.
+    """
+
+    key: str
+    by: str = ""
 
 
 @dataclass(eq=False)
@@ -250,12 +264,24 @@ def _(error: EncryptionKeyRefused) -> Diagnosis:
 
 
 @diagnose.register
-def _(error: FactoryNeedsItself) -> Diagnosis:
+def _(error: FactoryCancelled) -> Diagnosis:
     return Diagnosis(
-        description=f"The factory of the cache key {_shown(error.key)} asks for the value of that key.",
-        cause="It would wait for itself.",
-        action="Have it compute the value, or ask for another key.",
+        description=f"The factory of the cache key {_shown(error.key)} was cancelled.",
+        cause="Something that it awaited was cancelled, or it cancelled itself.",
+        action="Let it raise an error of its own where that can happen.",
     )
+
+
+@diagnose.register
+def _(error: FactoryNeedsItself) -> Diagnosis:
+    key = _shown(error.key)
+    if error.by:
+        description = f"A factory that the cache key {key} waits for asks for the value of that key."
+        cause = f"It is that of {_shown(error.by)}, and they would wait for each other."
+    else:
+        description = f"The factory of the cache key {key} asks for the value of that key."
+        cause = "It would wait for itself."
+    return Diagnosis(description=description, cause=cause, action="Have it compute the value, or ask for another key.")
 
 
 @diagnose.register

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from eggycore import log
 from eggycore.config.facts import in_kubernetes
+from eggycore.diagnostics import diagnose
 from eggycore.metrics import Registry
 from eggycore.types import Initializer
 from eggycore_cache import current
+from eggycore_cache.errors import CacheDown
 from eggycore_cache.instruments import Instruments
 from eggycore_cache.memory import MemoryBackend
 from eggycore_cache.policies import DEFAULT_MAX_ENTRIES, Policy
@@ -55,10 +57,21 @@ async def _opened(
     try:
         await cache.open()
         if cache.backend.kind != "memory":
-            log.info("cache open", location=settings.target.location, answers=cache.available)
+            await _say_how_it_is(cache, settings.target.location)
         yield cache
     finally:
         await cache.close()
+
+
+async def _say_how_it_is(cache: CacheService, location: str) -> None:
+    try:
+        await cache.ping()
+    except CacheDown as down:
+        told = diagnose(down)
+        note = "the cache does not answer; the app works without it, only slower"
+        log.warn(note, location=location, reason=told.cause, action=told.action)
+    else:
+        log.info("cache open", location=location)
 
 
 def default_config() -> CacheSettings:

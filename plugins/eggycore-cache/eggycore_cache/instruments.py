@@ -44,6 +44,7 @@ class Instruments:
             "cache_factory_duration_seconds", "How long it took to make a value that was not in the cache.", names
         ).labels(label)
         self._servers = metrics.gauge("cache_server_up", "Whether a cache server answers (1) or not (0).", ("server",))
+        self._servers_seen: set[str] = set()
         self._evictions_seen: int | None = None
 
     def observe(self, stats: BackendStats) -> None:
@@ -52,8 +53,12 @@ class Instruments:
             self.entries.set(stats.entries)
         if stats.bytes is not None:
             self.bytes.set(stats.bytes)
-        for server in stats.servers:
-            self._servers.labels(server.server).set(float(server.state == "closed"))
+        servers = {server.server: server.state == "closed" for server in stats.servers}
+        for name, answers in servers.items():
+            self._servers.labels(name).set(float(answers))
+        for name in self._servers_seen - servers.keys():  # a node that has left its cluster
+            self._servers.remove(name)
+        self._servers_seen = set(servers)
         if stats.servers and stats.evictions is not None:
             self._count_evictions(stats.evictions)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import random
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, cast, overload
 
 from eggycore import log
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from eggycore_cache.service import CacheService
 
 __all__ = ["CacheKind", "Kinds", "MakeOptions"]
+
+TOLD_EVERY = 60.0
+"""Seconds between two lines in the log about values of a kind that are too large."""
 
 V = TypeVar("V")
 T = TypeVar("T")
@@ -54,6 +58,7 @@ class CacheKind(Generic[V]):
     def __init__(self, cache: CacheService, name: str) -> None:
         self._cache = cache
         self._prefix = f"{name}:" if name else ""
+        self._told_at = float("-inf")
         self.name = name
         self.serializer = serializer_for("json")
         """How values become bytes."""
@@ -118,7 +123,7 @@ class CacheKind(Generic[V]):
         kept = versions is not None and await self._cache.values.write(
             full, value, self.serializer, lifetime, versions, timeout=timeout
         )
-        return self._cache.told(kept, failed=not kept, strict=strict)
+        return self._cache.outcomes.told(kept, failed=not kept, strict=strict)
 
     async def delete(self, key: str, *, timeout: float | None = None, strict: bool | None = None) -> bool:
         """Forget a value; whether there was one. As `CacheService.delete`."""
@@ -157,24 +162,27 @@ class CacheKind(Generic[V]):
         Raises:
             BadKey: The key or a tag is not a text, is empty, or has a space or control character in it.
             NotSerializable: The serializer does not write what the factory has made.
-            FactoryNeedsItself: The factory asks for this key.
+            FactoryNeedsItself: The factory asks for this key, or for one whose factory does.
+            FactoryCancelled: The factory was cancelled by what it awaited.
+            ValueError: The value has to be made, and the ttl is not above 0.
             CacheClosed: The cache is closed, or was before there was a value.
         """
         full, timeout = self._full(key), options.get("timeout")
         carried = (*self.tags, *options["tags"]) if "tags" in options else self.tags
-        lifetime = self.policy.lifetime(ttl, options.get("stale"), random)
         other = options.get("serializer")
         making = self.serializer if other is None else serializer_for(other)
         found = await self._cache.values.read(full, making, carried, timeout=timeout)
         if found.state == "fresh":
             return found.value
+        lifetime = self.policy.lifetime(ttl, options.get("stale"), random)
 
         async def make(flight: Flight) -> Any:
+            # Before the factory runs: who invalidates a tag from then on drops what it makes, in every process.
             versions = await self._cache.tags.versions(carried, found.tags, lifetime.kept)
             value = await self._cache.flights.run_factory(flight, factory)
             if value is not None and versions is not None and not flight.outdated:
                 sealed = self._cache.values.sealed(full, value, making, lifetime, versions)
-                await self._kept(full, sealed, lifetime, timeout)
+                await self._keep_made(flight, sealed, lifetime, timeout)
             return value
 
         if found.state == "stale":
@@ -183,13 +191,17 @@ class CacheKind(Generic[V]):
         bounded = found.state == "no answer" or not self._cache.available
         return await self._cache.flights.join(full, carried, make, bounded=bounded)
 
-    async def _kept(self, full: str, sealed: bytes, lifetime: Lifetime, timeout: float | None) -> None:
-        """Write what a factory has made. What does not fit is returned all the same, with a line in the log."""
+    async def _keep_made(self, flight: Flight, sealed: bytes, lifetime: Lifetime, timeout: float | None) -> None:
+        """Write what a factory has made. What does not fit is returned all the same, with a line now and then."""
         try:
-            await self._cache.backend.set(full, sealed, lifetime.kept, timeout=timeout)
+            await self._cache.backend.set(flight.key, sealed, lifetime.kept, timeout=timeout)
         except ValueTooLarge as error:
-            told = diagnose(error)
-            log.warn("computed value not kept", reason=told.description, cause=told.cause, action=told.action)
+            if (now := monotonic()) - self._told_at >= TOLD_EVERY:
+                self._told_at = now
+                told = diagnose(error)
+                log.warn("computed value not kept", reason=told.description, cause=told.cause, action=told.action)
+        if flight.outdated:  # while it was on its way: it may have arrived after the delete
+            await self._cache.backend.delete(flight.key, timeout=timeout)
 
     def _full(self, key: str) -> str:
         check_key(key)

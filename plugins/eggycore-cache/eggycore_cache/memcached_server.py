@@ -15,6 +15,7 @@ from eggycore_cache.backend import NO_ANSWER, NoAnswer
 from eggycore_cache.breaker import Breaker
 from eggycore_cache.memcached_connection import Batch, Connection
 from eggycore_cache.memcached_protocol import Answer
+from eggycore_cache.outage_log import log_outages
 
 __all__ = ["Options", "Server"]
 
@@ -62,6 +63,7 @@ class Server:
     def __init__(self, host: str, port: int, options: Options, opened: Callable[[Server], None]) -> None:
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.breaker = options.breaker()
+        log_outages(self.name, self.breaker)
         self.options = options
         self._host = host
         self._port = port

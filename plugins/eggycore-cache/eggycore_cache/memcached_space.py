@@ -12,7 +12,7 @@ from eggycore_cache.hashing import MARK
 from eggycore_cache.memcached_connection import Batch
 from eggycore_cache.memcached_generations import Generations
 from eggycore_cache.memcached_protocol import Answer
-from eggycore_cache.memcached_requests import Request
+from eggycore_cache.memcached_requests import Request, Store, Stored
 from eggycore_cache.memcached_server import Server
 
 __all__ = ["Space"]
@@ -70,6 +70,8 @@ class Space:
             self.submit(request)
             return await request.future
         loop = asyncio.get_running_loop()
+        if timeout > self.server.options.timeout:
+            self._flush()  # what was asked before must not come after it
         if timeout > self.server.options.timeout and self._is_ready():
             self._send([request], loop.time() + timeout)  # by itself, so that no other request waits as long
         else:
@@ -99,8 +101,7 @@ class Space:
         """
         prefix.encode()
         self.owe(prefix, most=MOST_CLEARS)
-        # What its caller has given up on and is not even sent would come after the clear, with the generation of then.
-        self._pending = [r for r in self._pending if not (r.future.done() and r.key.startswith(prefix))]
+        self._leave_out(prefix)
         if self._closed or not self.server.usable:
             return False
         done, _ = await asyncio.wait([self._settle()], timeout=timeout)
@@ -117,6 +118,19 @@ class Space:
             self._owed.add(prefix[:LONGEST_PREFIX])
             if not prefix or len(self._owed) > most:
                 self._owed = {""}
+
+    def _leave_out(self, prefix: str) -> None:
+        """Do not send what is about to be cleared: it would come after the clear, with the generation of then.
+
+        What its caller has given up on is forgotten. A value that is to be kept counts as kept, and as cleared.
+        """
+        staying = []
+        for request in self._pending:
+            if isinstance(request, Store) and not request.condition and request.key.startswith(prefix):
+                request.finish(Stored.YES)
+            elif not (request.future.done() and request.key.startswith(prefix)):
+                staying.append(request)
+        self._pending = staying
 
     async def close(self) -> None:
         """Answer nobody any more. Idempotent."""

@@ -53,9 +53,10 @@ def register_services(runtime: Runtime) -> Service | None:
 def register_health_checks(runtime: Runtime) -> HealthCheck:
     """Whether the cache answers. Not critical: an app works without its cache, only slower."""
     from eggycore.types import HealthCheck
+    from eggycore_cache.examination import check
     from eggycore_cache.service import CacheService
 
-    return HealthCheck(name="cache", check=lambda: runtime.get(CacheService).ping(), critical=False)
+    return HealthCheck(name="cache", check=lambda: check(runtime.get(CacheService)), critical=False)
 
 
 @hookimpl
@@ -70,5 +71,7 @@ def config_changed(change: Change) -> None:
     cache = current().get(CacheService)
     kinds = {name: Policy.of(kind) for name, kind in change.new.family(CachePolicy).items()}
     cache.configure(Policy.of_all(change.new[CachePolicy]), kinds)
-    target = change.new[CacheSettings].target
-    cache.set_credentials(target.user, target.password)
+    if "CACHE_PASSWORD" in change.keys:
+        target = change.new[CacheSettings].target
+        cache.set_credentials(target.user, target.password)
+        cache.sync_client.renew(change.new[CacheSettings])

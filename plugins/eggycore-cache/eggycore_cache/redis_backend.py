@@ -12,7 +12,7 @@ from hiredis import ReplyError
 
 from eggycore_cache.backend import NO_ANSWER, BackendStats, NoAnswer, Reply
 from eggycore_cache.errors import CacheClosed, NotANumber, ValueTooLarge
-from eggycore_cache.redis_connecting import Connector, Credentials, SentinelConnector
+from eggycore_cache.redis_connecting import Connect, Connector, Credentials, SentinelConnector
 from eggycore_cache.redis_errors import RedisTrouble
 from eggycore_cache.redis_link import Answer
 from eggycore_cache.redis_protocol import (
@@ -22,8 +22,8 @@ from eggycore_cache.redis_protocol import (
     milliseconds,
     redirection,
 )
-from eggycore_cache.redis_routes import ClusterRoute, OneServer, Route, shown
-from eggycore_cache.redis_server import Cluster, Connect, RedisServer
+from eggycore_cache.redis_routes import Cluster, ClusterRoute, OneServer, Route, shown
+from eggycore_cache.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from eggycore.config import Secret
@@ -38,7 +38,7 @@ OK = b"OK"
 
 
 def from_settings(settings: CacheSettings, instruments: Instruments | None = None) -> RedisBackend:
-    """The backend that the settings describe. Redis has one connection, whatever CACHE_MAX_IDLE_CONNS says.
+    """The backend that the settings describe. One connection to each server: CACHE_MAX_IDLE_CONNS is for Memcached.
 
     Raises:
         TlsFileUnusable: A certificate or key file cannot be used.

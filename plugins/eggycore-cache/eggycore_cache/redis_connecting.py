@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypedDict
@@ -19,7 +19,7 @@ from eggycore_cache.redis_errors import RedisTrouble
 from eggycore_cache.targets import Host
 from eggycore_cache.tls import Tls
 
-__all__ = ["Connector", "Credentials", "Identity", "SentinelConnector", "SlotRange", "identity_of"]
+__all__ = ["Connect", "Connector", "Credentials", "Identity", "SentinelConnector", "SlotRange", "identity_of"]
 
 
 @dataclass
@@ -38,6 +38,9 @@ class SlotRange:
     last: int
     primary: Host
 
+
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+"""Finds the server and makes a connection to it, authenticated and on the right database."""
 
 Identity: TypeAlias = tuple[str, str]
 """Id and address of a connection, as the server knows it."""

@@ -23,6 +23,7 @@ TroubleKind: TypeAlias = Literal[
     "full",
     "loading",
     "master-down",
+    "needless-password",
     "no-cluster",
     "no-database",
     "no-master",
@@ -77,6 +78,10 @@ _TOLD: dict[TroubleKind, tuple[str, str]] = {
     "master-down": (
         "It is a replica that has lost its primary",
         "Let CACHE_URL name the primary, or use redis+sentinel:// so that it is found.",
+    ),
+    "needless-password": (
+        "It has no password, and one was given",
+        "Leave the password out of CACHE_URL and CACHE_PASSWORD, or set requirepass at the server.",
     ),
     "no-cluster": (
         "None of the servers in CACHE_URL could tell which node of the cluster serves which keys",
@@ -216,6 +221,8 @@ def _kind_of_one(error: BaseException) -> TroubleKind | None:
         return "timeout"
     if isinstance(error, theirs.BusyLoadingError):
         return "loading"
+    if "without any password configured" in text:
+        return "needless-password"
     if isinstance(error, theirs.AuthenticationWrongNumberOfArgsError | theirs.AuthenticationError):
         return "no-password" if text.startswith("NOAUTH") or "required" in text.lower() else "wrong-password"
     if isinstance(error, theirs.NoPermissionError):

@@ -10,10 +10,10 @@ from eggycore_cache.redis_connecting import Connector
 from eggycore_cache.redis_errors import RedisTrouble
 from eggycore_cache.redis_owed import Owed
 from eggycore_cache.redis_protocol import Redirection, slot_of
-from eggycore_cache.redis_server import Cluster, RedisServer
+from eggycore_cache.redis_server import RedisServer
 from eggycore_cache.targets import Host
 
-__all__ = ["ClusterRoute", "OneServer", "Route", "shown"]
+__all__ = ["Cluster", "ClusterRoute", "OneServer", "Route", "shown"]
 
 SLOTS = 16384
 BETWEEN_LOOKS = 1.0
@@ -55,6 +55,16 @@ class Route(Protocol):
 
     async def close(self) -> None:
         """Let go of everything."""
+
+
+class Cluster(Protocol):
+    """What a node tells the cluster that it belongs to."""
+
+    def troubled(self) -> None:
+        """It does not answer: somebody else may have taken its place."""
+
+    def moved(self, key: str, where: Redirection) -> None:
+        """Another node has a key that was to be forgotten."""
 
 
 class OneServer:

@@ -5,42 +5,34 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import hiredis
 from redis.asyncio.connection import Connection
 
+from eggycore.diagnostics import diagnose
 from eggycore_cache.backend import NO_ANSWER, ServerStats
 from eggycore_cache.breaker import Breaker
-from eggycore_cache.redis_connecting import Identity, identity_of
+from eggycore_cache.outage_log import log_outages
+from eggycore_cache.redis_connecting import Connect, Identity, identity_of
 from eggycore_cache.redis_errors import RedisTrouble, trouble_of_connecting, trouble_of_reply
 from eggycore_cache.redis_forgetting import BATCH, forget_prefix
 from eggycore_cache.redis_link import Answer, RedisLink, Waiter
 from eggycore_cache.redis_owed import Owed
-from eggycore_cache.redis_protocol import Command, Redirection, pack, redirection
+from eggycore_cache.redis_protocol import Command, pack, redirection
 
-__all__ = ["Cluster", "Connect", "RedisServer"]
+if TYPE_CHECKING:
+    from eggycore_cache.redis_routes import Cluster
 
-Connect = Callable[[], Awaitable[Connection]]
-"""Finds the server and makes a connection to it, authenticated and on the right database."""
+__all__ = ["RedisServer"]
 
 TOLD_FOR = 60.0
 """Seconds for which a trouble is told that the server otherwise works with."""
 
 PROBE = "eggycore:probe"
 """A key that is never set. Deleting it shows whether the server takes changes."""
-
-
-class Cluster(Protocol):
-    """What a node tells the cluster that it belongs to."""
-
-    def troubled(self) -> None:
-        """It does not answer: somebody else may have taken its place."""
-
-    def moved(self, key: str, where: Redirection) -> None:
-        """Another node has a key that was to be forgotten."""
 
 
 class RedisServer:
@@ -81,6 +73,7 @@ class RedisServer:
         self._moved = cluster.moved if cluster is not None else None
         self._probe = f"{namespace}{PROBE}"
         self._breaker = Breaker()
+        log_outages(name, self._breaker)
         self._link: RedisLink | None = None
         self._gone: Identity | None = None
         self._gets: list[tuple[str, Future[Answer]]] = []
@@ -109,8 +102,10 @@ class RedisServer:
     def stats(self) -> ServerStats:
         """How it is, as this process sees it."""
         trouble = self.trouble
-        reason = trouble.reason if trouble else ""
-        return ServerStats(server=self.name, state=self._breaker.state, errors=self._errors, reason=reason)
+        reason, action = (trouble.reason, diagnose(trouble).action) if trouble else ("", "")
+        return ServerStats(
+            server=self.name, state=self._breaker.state, errors=self._errors, reason=reason, action=action
+        )
 
     async def open(self) -> None:
         """Connect, if that is possible now."""

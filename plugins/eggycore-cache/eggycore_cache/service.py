@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from eggycore.metrics import Registry
-from eggycore_cache.backend import NO_ANSWER, Backend, NoAnswer, Reply
+from eggycore_cache.backend import Backend, Reply
 from eggycore_cache.errors import BadValue, CacheDown
 from eggycore_cache.flights import Flights
 from eggycore_cache.instruments import Instruments
 from eggycore_cache.keys import NAMESPACE, check_key
 from eggycore_cache.kinds import CacheKind, Kinds, MakeOptions
 from eggycore_cache.memory import MemoryBackend
+from eggycore_cache.outcomes import Outcomes
 from eggycore_cache.policies import Policy, checked_ttl
 from eggycore_cache.stats import CacheStats, stats_of
 from eggycore_cache.sync_client import SyncClient
@@ -74,9 +75,8 @@ class CacheService:
         self.sync_client = sync_client or SyncClient(None)
         self.prefix = f"{namespace}:" if namespace else ""
         self._instruments = instruments or Instruments(Registry(), namespace)
-        self._hit = self._instruments.hit
+        self.outcomes = Outcomes(self._instruments, strict=strict)
         self._near, self._near_hit = _near(backend, self._instruments)
-        self._strict = strict
         self.tags = Tags(backend, self.prefix)
         self.flights = Flights(max_factories=max_factories, observe=self._instruments.factory_seconds.observe)
         self.values = Values(
@@ -107,12 +107,12 @@ class CacheService:
         if self._near is not None and (value := self._near.get_now(full)) is not None:
             self._near_hit()
             return value
-        return self._counted(await self.backend.get(full, timeout=timeout), strict)
+        return self.outcomes.counted(await self.backend.get(full, timeout=timeout), strict)
 
     async def lookup(self, key: str, *, timeout: float | None = None) -> Reply:
         """As `get`, but `NO_ANSWER` when the server does not answer: a miss is None."""
         reply = await self.backend.get(self.full(key), timeout=timeout)
-        self._counted(reply, strict=False)
+        self.outcomes.counted(reply, strict=False)
         return reply
 
     async def get_many(
@@ -134,7 +134,7 @@ class CacheService:
         missing = [key for key in fulls if key not in found]
         replies = await self.backend.get_many([fulls[key] for key in missing], timeout=timeout)
         for key, reply in zip(missing, replies, strict=True):
-            if (value := self._counted(reply, strict)) is not None:
+            if (value := self.outcomes.counted(reply, strict)) is not None:
                 found[key] = value
         return {key: found[key] for key in fulls if key in found}
 
@@ -165,7 +165,7 @@ class CacheService:
         """
         full = self._changing(key, value)
         kept = await self.backend.set(full, value, self._ttl_of(ttl), timeout=timeout)
-        return self.told(kept, failed=not kept, strict=strict)
+        return self.outcomes.told(kept, failed=not kept, strict=strict)
 
     async def set_many(
         self,
@@ -178,7 +178,7 @@ class CacheService:
         """Keep several values; whether all were confirmed. Arguments and errors are those of `set`."""
         fulls = {self._changing(key, value): value for key, value in items.items()}
         unconfirmed = await self.backend.set_many(fulls, self._ttl_of(ttl), timeout=timeout)
-        return self.told(not unconfirmed, failed=bool(unconfirmed), strict=strict)
+        return self.outcomes.told(not unconfirmed, failed=bool(unconfirmed), strict=strict)
 
     async def add(
         self,
@@ -191,7 +191,9 @@ class CacheService:
     ) -> bool:
         """Keep a value unless there is one; whether it was kept. Arguments and errors are those of `set`."""
         full = self._changing(key, value)
-        return self._answered(await self.backend.add(full, value, self._ttl_of(ttl), timeout=timeout), strict, False)
+        return self.outcomes.answered(
+            await self.backend.add(full, value, self._ttl_of(ttl), timeout=timeout), strict, False
+        )
 
     async def incr(
         self,
@@ -218,31 +220,33 @@ class CacheService:
             CacheDown: Strict, and the server does not answer.
         """
         reply = await self.backend.incr(self.full(key), amount, self._ttl_of(ttl), timeout=timeout)
-        return self._answered(reply, strict, None)
+        return self.outcomes.answered(reply, strict, None)
 
     async def touch(
         self, key: str, ttl: float | None = None, *, timeout: float | None = None, strict: bool | None = None
     ) -> bool:
         """Give a value another time to live, from now; whether there is one. Arguments and errors as in `set`."""
-        return self._answered(
+        return self.outcomes.answered(
             await self.backend.touch(self.full(key), self._ttl_of(ttl), timeout=timeout), strict, False
         )
 
     async def delete(self, key: str, *, timeout: float | None = None, strict: bool | None = None) -> bool:
-        """Forget a value; whether there was one.
+        """Forget a value, also one that is being made here; whether there was one.
+
+        What another process makes of it at the moment is kept there: give such values a tag, and `invalidate` that.
 
         Raises:
             BadKey: As in `get`.
             CacheDown: Strict, and the server does not answer.
         """
-        return self._answered(await self.backend.delete(self._changing(key), timeout=timeout), strict, False)
+        return self.outcomes.answered(await self.backend.delete(self._changing(key), timeout=timeout), strict, False)
 
     async def delete_many(
         self, keys: Iterable[str], *, timeout: float | None = None, strict: bool | None = None
     ) -> int:
         """Forget several values; how many there were, 0 when a server does not answer. Errors are those of `delete`."""
         fulls = [self._changing(key) for key in keys]
-        return self._answered(await self.backend.delete_many(fulls, timeout=timeout), strict, 0)
+        return self.outcomes.answered(await self.backend.delete_many(fulls, timeout=timeout), strict, 0)
 
     async def exists(self, key: str, *, timeout: float | None = None, strict: bool | None = None) -> bool:
         """Whether there is a value. Counts neither as a hit nor as a use.
@@ -251,7 +255,7 @@ class CacheService:
             BadKey: As in `get`.
             CacheDown: Strict, and the server does not answer.
         """
-        return self._answered(await self.backend.exists(self.full(key), timeout=timeout), strict, False)
+        return self.outcomes.answered(await self.backend.exists(self.full(key), timeout=timeout), strict, False)
 
     async def clear_prefix(self, prefix: str, *, timeout: float | None = None, strict: bool | None = None) -> bool:
         """Forget every value whose key begins with this text ("user:"), "" for all of the namespace.
@@ -266,10 +270,12 @@ class CacheService:
         full = self.full(prefix) if prefix else self.prefix
         self.flights.outdate_prefix(full)
         cleared = await self.backend.clear_prefix(full, timeout=timeout)
-        return self.told(cleared, failed=not cleared, strict=strict)
+        return self.outcomes.told(cleared, failed=not cleared, strict=strict)
 
     async def invalidate(self, *tags: str, strict: bool | None = None) -> bool:
-        """Drop every typed value that carries one of these tags, also one that is being made now.
+        """Drop every typed value that carries one of these tags, also one that is being made now, in every process.
+
+        Who waits for it elsewhere still gets it; it is not kept.
 
         Returns:
             Whether the servers have confirmed that.
@@ -280,7 +286,7 @@ class CacheService:
         """
         self.flights.outdate_tags(tags)
         done = await self.tags.invalidate(tags)
-        return self.told(done, failed=not done, strict=strict)
+        return self.outcomes.told(done, failed=not done, strict=strict)
 
     @overload
     async def get_or_set(
@@ -389,16 +395,6 @@ class CacheService:
         check_key(key)
         return self.prefix + key
 
-    def told(self, outcome: bool, *, failed: bool, strict: bool | None) -> bool:
-        """What a caller gets when a server may have failed to confirm a change.
-
-        Raises:
-            CacheDown: It failed, and that is to be an error.
-        """
-        if failed:
-            self._not_answered(strict)
-        return outcome
-
     def _changing(self, key: str, value: object = b"") -> str:
         """The full key of what is about to change, which no factory that runs now may overwrite."""
         full = self.full(key)
@@ -406,27 +402,6 @@ class CacheService:
             raise BadValue(key, type(value).__name__)
         self.flights.outdate((full,))
         return full
-
-    def _counted(self, reply: Reply, strict: bool | None) -> bytes | None:
-        if reply is None:
-            self._instruments.miss()
-            return None
-        if reply is NO_ANSWER:
-            self._not_answered(strict)
-            return None
-        self._hit()
-        return reply
-
-    def _answered(self, reply: T | NoAnswer, strict: bool | None, otherwise: T) -> T:
-        if isinstance(reply, NoAnswer):
-            self._not_answered(strict)
-            return otherwise
-        return reply
-
-    def _not_answered(self, strict: bool | None) -> None:
-        self._instruments.error()
-        if self._strict if strict is None else strict:
-            raise CacheDown(reason="no answer in time, or not asked because it has just failed several times")
 
     def _ttl_of(self, ttl: float | None) -> float | None:
         return self._ttl if ttl is None else checked_ttl(ttl)

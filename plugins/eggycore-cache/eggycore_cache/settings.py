@@ -64,7 +64,11 @@ class CacheSettings(Settings):
         "CACHE_TLS_KEY", default=None, doc="File with its key, unless that is in the certificate's file."
     )
     max_idle_conns: int = env(
-        "CACHE_MAX_IDLE_CONNS", default=2, ge=1, le=64, doc="Connections that are kept open to each server."
+        "CACHE_MAX_IDLE_CONNS",
+        default=2,
+        ge=1,
+        le=64,
+        doc="Connections that are kept open to each Memcached server; to each Redis server it is always one.",
     )
     timeout: Duration = env(
         "CACHE_TIMEOUT", default=0.5, ge=0.001, doc="How long an answer of a server may take; then it is a miss."
@@ -159,7 +163,7 @@ class CacheSettings(Settings):
         if self.servers and self.url.reveal() != MEMORY:
             yield ConfigProblem(
                 key="CACHE_SERVERS",
-                reason="CACHE_URL says where the cache is, too",
+                reason="CACHE_URL (or REDIS_URL) says where the cache is, too",
                 action="Set one of them.",
             )
         if self.tls == "disable" and self.url.reveal().lower().startswith("rediss"):

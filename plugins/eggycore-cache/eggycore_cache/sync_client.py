@@ -30,6 +30,7 @@ class SyncClient:
         self._make = make
         self._lock = Lock()
         self._client: Any = None
+        self._before: Any = None
         self._closed = False
 
     def get(self) -> Any:
@@ -48,21 +49,40 @@ class SyncClient:
                 self._client = self._make()
             return self._client
 
+    def renew(self, settings: CacheSettings) -> None:
+        """Give who asks from now on a client with the password of these settings.
+
+        The one before stays open until the next renewal: somebody may be using it.
+        """
+        with self._lock:
+            leaving, self._before, self._client = self._before, self._client, None
+            self._make = _maker(settings)
+        if leaving is not None:
+            leaving.close()
+
     def close(self) -> None:
         """Close its connections. Idempotent."""
         with self._lock:
             self._closed = True
-            client, self._client = self._client, None
-        if client is not None:
+            clients = [client for client in (self._client, self._before) if client is not None]
+            self._client = self._before = None
+        for client in clients:
             client.close()
 
 
 def client_for(settings: CacheSettings) -> SyncClient:
     """The client for the servers that the settings name."""
-    target = settings.target
-    if target.kind == "memory":
-        return SyncClient(None)
-    return SyncClient(lambda: _memcached(settings) if target.kind == "memcached" else _redis(settings))
+    return SyncClient(_maker(settings))
+
+
+def _maker(settings: CacheSettings) -> Callable[[], Any] | None:
+    match settings.target.kind:
+        case "memory":
+            return None
+        case "memcached":
+            return lambda: _memcached(settings)
+        case "redis":
+            return lambda: _redis(settings)
 
 
 def _memcached(settings: CacheSettings) -> Any:

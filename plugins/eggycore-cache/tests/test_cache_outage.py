@@ -102,6 +102,15 @@ async def test_evictions_of_servers_count_from_when_they_were_first_asked() -> N
     assert instruments.evictions.value == 5
 
 
+async def test_a_server_that_has_left_its_cluster_leaves_the_metrics() -> None:
+    metrics = Registry()
+    instruments = Instruments(metrics, "")
+    for name in ("10.0.0.1:6379", "10.0.0.2:6379"):
+        instruments.observe(BackendStats(servers=(ServerStats(server=name, state="closed"),)))
+    found = [sample.labels for family in metrics.collect() for sample in family.samples if "up" in family.name]
+    assert found == [("10.0.0.2:6379",)]
+
+
 async def test_stats_of_one_process() -> None:
     cache = CacheService(MemoryBackend(max_entries=2, max_bytes=100))
     assert (await cache.stats()).hit_rate is None
@@ -121,7 +130,7 @@ async def test_the_doctor_is_told_of_every_server() -> None:
             subject="cache m1:11211",
             state="warning",
             text="it does not answer (refused the connection); until it does, the app works without it, only slower",
-            action="Look at the server and at CACHE_URL: eggycore doctor",
+            action="Look at the server and at CACHE_URL.",
         ),
         Finding(subject="cache m2:11211", state="ok", text="it answers"),
     ]

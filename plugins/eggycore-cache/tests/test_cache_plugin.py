@@ -10,12 +10,22 @@ import pytest
 from aiohttp.web import Request, Response
 from cryptography.fernet import Fernet
 
-from eggycore import Runtime, hookimpl, log
+from eggycore import CheckFailed, Runtime, Secret, hookimpl, log
 from eggycore.diagnostics import diagnose, render
 from eggycore.errors import ConfigError
 from eggycore.testing import running
-from eggycore_cache import CacheInitializer, CacheService, cached, default_config, get_cache, warm_up
+from eggycore_cache import (
+    CacheInitializer,
+    CacheService,
+    CacheSettings,
+    cached,
+    default_config,
+    get_cache,
+    get_client,
+    warm_up,
+)
 from eggycore_cache import warm_up as warm_up_decorator
+from eggycore_cache.examination import check
 from eggycore_cache.tiers import TieredBackend
 from eggycore_cache.warm_up import functions
 from tests.servers import redis_server
@@ -114,6 +124,38 @@ async def test_without_its_server_the_app_starts_and_serves_and_only_who_asks_ge
             assert response.status == 200
 
 
+async def test_a_server_that_does_not_answer_at_start_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[str, dict[str, object]]] = []
+    monkeypatch.setattr("eggycore.log.warn", lambda message, **fields: said.append((message, fields)))
+    async with CacheInitializer(CacheSettings(url=Secret("redis://:hunter2@127.0.0.1:1"))).open():
+        pass
+    assert said[-1] == (
+        "the cache does not answer; the app works without it, only slower",
+        {
+            "location": "redis://127.0.0.1:1/0",
+            "reason": "Redis at 127.0.0.1:1: nothing listens there.",
+            "action": "Start the server, or correct the host and port in CACHE_URL.",
+        },
+    )
+    assert "hunter2" not in str(said)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://:hunter2@127.0.0.1:1", "Redis at 127.0.0.1:1: nothing listens there"),
+        ("memcached://127.0.0.1:1", "127.0.0.1:1: refused the connection"),
+    ],
+)
+async def test_the_check_says_why_and_is_certain_once_the_server_is_left_alone(url: str, reason: str) -> None:
+    async with CacheInitializer(CacheSettings(url=Secret(url))).open() as cache:
+        while cache.available:  # some failures in a row
+            await cache.get("a")
+        with pytest.raises(CheckFailed) as failed:
+            await check(cache)
+    assert (str(failed.value), failed.value.certain, failed.value.__cause__) == (reason, True, None)
+
+
 async def test_a_wrong_url_is_refused_before_anything_opens() -> None:
     with pytest.raises(ConfigError) as refused:
         async with running(App(), plugins=["cache"], settings={"CACHE_URL": "redis://:hunter2@r:x"}):
@@ -150,6 +192,7 @@ async def test_a_rotated_password_is_used_from_the_reload_on(tmp_path: Path) -> 
         async with running(App(), plugins=["cache"], folder=tmp_path) as service:
             cache = service.runtime.get(CacheService)
             assert await cache.set("rotated", b"1", strict=True)
+            assert get_client().ping() is True
             server.execute("ACL", "SETUSER", "app", "<old", ">new")
             variables.write_text(f"CACHE_URL={url}\nCACHE_PASSWORD=new\n")
             assert (await service.runtime.reload()).outcome == "applied"
@@ -157,6 +200,7 @@ async def test_a_rotated_password_is_used_from_the_reload_on(tmp_path: Path) -> 
             async with asyncio.timeout(10):
                 while await cache.lookup("rotated") != b"1":
                     await asyncio.sleep(0.01)
+            assert get_client().ping() is True
 
 
 @pytest.fixture

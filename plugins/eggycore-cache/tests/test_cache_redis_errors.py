@@ -50,6 +50,10 @@ MESSAGES = {
         "Redis at h:6379: it is a replica that has lost its primary.",
         "Let CACHE_URL name the primary, or use redis+sentinel:// so that it is found.",
     ),
+    "needless-password": (
+        "Redis at h:6379: it has no password, and one was given.",
+        "Leave the password out of CACHE_URL and CACHE_PASSWORD, or set requirepass at the server.",
+    ),
     "no-cluster": (
         "Redis at h:6379: none of the servers in CACHE_URL could tell which node of the cluster serves which keys.",
         "See that one of them is up and has cluster-enabled yes, or leave ?cluster=true out of CACHE_URL.",
@@ -170,6 +174,10 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         (theirs.ConnectionError("Connection closed by server."), "unreachable"),
         (theirs.BusyLoadingError("Redis is loading"), "loading"),
         (theirs.AuthenticationError("invalid username-password pair"), "wrong-password"),
+        (
+            theirs.AuthenticationError("AUTH <password> called without any password configured for the default user."),
+            "needless-password",
+        ),
         (theirs.AuthenticationError("Authentication required."), "no-password"),
         (theirs.NoPermissionError("no permissions"), "no-permission"),
         (theirs.InvalidResponse("Protocol Error"), "protocol"),

@@ -85,7 +85,7 @@ def test_tls_is_asked_for_by_the_url_or_by_itself() -> None:
         ),
         (
             {"CACHE_SERVERS": "m1", "CACHE_URL": "redis://:hunter2@r"},
-            "CACHE_SERVERS: CACHE_URL says where the cache is, too. Set one of them.",
+            "CACHE_SERVERS: CACHE_URL (or REDIS_URL) says where the cache is, too. Set one of them.",
         ),
         (
             {"CACHE_URL": "rediss://:hunter2@r", "CACHE_TLS": "disable"},

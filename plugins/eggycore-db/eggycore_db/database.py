@@ -56,7 +56,7 @@ class Database(Reads):
     `async with db.transaction():`.
 
     A caller that is cancelled while its work waits takes it back; work that has begun goes on to its end in its
-    thread, and whatever transaction it leaves open is rolled back.
+    thread, unless the database is closed meanwhile, and whatever transaction it leaves open is rolled back.
 
     Args:
         dsn: A DSN, for example "postgresql://user:password@host/name" or "sqlite:///file.db", or a parsed one.
@@ -167,6 +167,8 @@ class Database(Reads):
 
     async def close(self) -> None:
         """Finish what has been asked for, close every connection, join every thread. Idempotent.
+
+        Work whose caller was cancelled gets half a second, then its connection is cut. When this is cancelled, all are.
 
         A closed database does not open again; make a new one.
         """

@@ -50,7 +50,7 @@ class Liveness:
             self._probe.cancel()
             await asyncio.wait({self._probe})
 
-    async def _check(self, pool: Pool) -> None:
+    async def _check(self, pool: Pool, *, once_more: bool = True) -> None:
         if pool.trouble is not None:
             raise _failed(pool.trouble)
         asked = asyncio.ensure_future(self._ask(pool))
@@ -65,6 +65,9 @@ class Liveness:
         try:
             writable = asked.result()
         except DatabaseUnavailable as error:
+            if error.trouble == "lost" and once_more:  # one connection was; a new one tells how the server is
+                await self._check(pool, once_more=False)
+                return
             raise _failed(error) from None  # its reason says all: no traceback for a server that is away
         except PoolExhausted:
             raise Degraded("every connection is busy") from None

@@ -40,8 +40,11 @@ BACKOFF, BACKOFF_MAX = 0.2, 5.0
 CLOSE_GRACE = 0.5
 """Seconds that close() gives what nobody waits for: connecting, and work whose caller was cancelled."""
 
+SAY_AFTER = 3
+"""Failures in a row before a warning that no connection can be added to those that are open."""
+
 SAY_EVERY = 60.0
-"""Seconds between warnings that no connection can be added to those that are open."""
+"""Seconds between such warnings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -486,7 +489,7 @@ class Pool:
 
     def _say_no_more(self, error: BaseException) -> None:
         now = time.monotonic()
-        if now - self._said_at >= SAY_EVERY:
+        if self._failures >= SAY_AFTER and now - self._said_at >= SAY_EVERY:
             self._said_at = now
             reason = diagnose(error).cause or type(error).__name__
             log.warn("no more connections to the database, those that are open go on", reason=reason)

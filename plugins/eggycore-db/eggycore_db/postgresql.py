@@ -44,8 +44,11 @@ READ_ONLY = "25006"
 CANCELED = "57014"
 """SQLSTATE of a statement that was ended, by its timeout or by somebody."""
 
-LOOKS_SINCE, LOOK_EVERY = 140000, 2000
-"""PostgreSQL's version that can look for a client that has left, and milliseconds between its looks."""
+LOOKS_SINCE = 140000
+"""PostgreSQL's version that can look for clients that have left."""
+
+LOOK = "client_connection_check_interval=2000"
+"""Milliseconds between such looks. A statement that nobody waits for ends with its locks, and is not committed."""
 
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "08")
 """SQLSTATEs that end a connection: shut down, crash, cannot connect now, idle too long, connection exceptions."""
@@ -155,6 +158,7 @@ class PostgresqlEngine:
         self._limits = limits
         self._writes = writes
         self._wire = Wire()
+        self._looks: bool | None = None
         database = _WorkerPostgresql(target.name)
         database.engine = self
         self._peewee: Any = database  # much of what is used of it has no types
@@ -177,7 +181,8 @@ class PostgresqlEngine:
         check_files(self._target)  # libpq goes on without the client's certificate
         connection = psycopg2.connect(**self._parameters())
         connection.autocommit = True
-        _end_with_us(connection)
+        if self._looks is None:
+            self._looks = _looks_for_clients(connection)  # the next connections ask for it in their first message
         return connection
 
     def connect(self) -> Callable[[], None]:
@@ -288,6 +293,8 @@ class PostgresqlEngine:
         target, limits = self._target, self._limits
         options = dict(target.options)
         server = f"-c statement_timeout={round(limits.statement * 1000)}"
+        if self._looks:
+            server += f" -c {LOOK}"
         given = options.pop("options", "")
         parameters: dict[str, Any] = {
             "host": str(target.socket) if target.socket is not None else target.host,
@@ -315,12 +322,16 @@ class PostgresqlEngine:
         return parameters
 
 
-def _end_with_us(connection: Any) -> None:
-    """Have the server look while a statement runs whether we are still there, and end it with its locks if not."""
+def _looks_for_clients(connection: Any) -> bool:
+    """Have the server look while a statement runs whether we are still there, and end it if not; whether it can."""
     if connection.server_version < LOOKS_SINCE:
-        return
-    with suppress(psycopg2.errors.InvalidParameterValue), connection.cursor() as cursor:  # not on every system
-        cursor.execute(f"SET client_connection_check_interval = {LOOK_EVERY}")
+        return False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET {LOOK}")
+    except (psycopg2.DataError, psycopg2.ProgrammingError, psycopg2.NotSupportedError):  # not on every system
+        return False
+    return True
 
 
 class _Fetched:

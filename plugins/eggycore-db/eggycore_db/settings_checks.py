@@ -126,11 +126,12 @@ def _place_problems(settings: DatabaseSettings) -> Iterator[ConfigProblem]:
         )
     elif has_parts(settings):
         for key in ("DATABASE_HOST", "DATABASE_NAME", "DATABASE_USER"):
+            short = "" if settings.member else f" (or {key.replace('DATABASE_', 'DB_')})"  # only these have other names
             if not parts[key]:
                 yield ConfigProblem(
                     key=key,
                     reason=f"missing, and {_listed(given)} {'is' if len(given) == 1 else 'are'} set",
-                    action=f"Set {key}, or use DATABASE_DSN alone.",
+                    action=f"Set {key}{short}, or use DATABASE_DSN alone.",
                 )
 
 

@@ -209,7 +209,13 @@ def test_an_edited_migration_fails_the_check_and_the_command(run: Run, migration
         file.write("# edited\n")
     assert "0001_a is edited\n" in said(run("check"), 1)
     assert "was edited after it was applied." in said(run("migrate"), 1)
-    assert said(run("migrate", "--accept-edited")).startswith("Nothing to apply")
+    assert said(run("status")).splitlines()[-1] == (
+        "What to do about it says `eggycore db migrate`, which changes nothing until it is done."
+    )
+    assert said(run("migrate", "--accept-edited")).splitlines() == [
+        "Taken as it is now: 0001_a.",
+        "Nothing to apply: the database shop.db has every migration in migrations.",
+    ]
 
 
 def test_a_failure_exits_with_one_and_says_what_to_do(run: Run, migrations: Path) -> None:

@@ -78,7 +78,7 @@ async def open_connections(db: Database, count: int) -> None:
     """Have that many connections in the pool, all idle afterwards."""
     together = threading.Barrier(count)
     await asyncio.gather(*(db.run(together.wait, 10) for _ in range(count)))
-    assert db.pools[0].open_connections == count
+    assert db.pools[0].open_connections >= count  # one more may have been begun while they were made
 
 
 async def check_fails(db: Database) -> CheckFailed:

@@ -33,6 +33,8 @@ Folder, apply, columns, history, rows, tables, told = (
     getattr(migrating, name) for name in ("Folder", "apply", "columns", "history", "rows", "tables", "told")
 )
 
+pytestmark = pytest.mark.usefixtures("registered")  # the sample app's tests may have registered its tables here
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
@@ -299,7 +301,8 @@ async def test_check_refuses_to_start_until_somebody_has_migrated(sqlite: Databa
         await prepare_schema(sqlite, migrations="check", folder=folder.path, auto_tables=True)
     assert told(pending.value) == (
         f"The database {sqlite.location} lacks the migrations 0001_form, 0002_title and 0003_rows.\n"
-        "  cause:  DATABASE_MIGRATIONS is check, so that this process waits for somebody else to apply them.\n"
+        "  cause:  DATABASE_MIGRATIONS is check, so that this process waits for somebody else to apply 0001_form,"
+        " 0002_title and 0003_rows.\n"
         "  action: Run `eggycore db migrate` in a job before the new version starts, or set DATABASE_MIGRATIONS=auto."
     )
     assert await tables(sqlite) == []
@@ -311,8 +314,8 @@ async def test_check_refuses_to_start_until_somebody_has_migrated(sqlite: Databa
 def test_who_waits_is_told_of_a_migration_that_was_begun() -> None:
     assert told(MigrationsPending(("0002_b",), "0001_a", "db.example", "orders")) == (
         "The database db.example lacks the migration 0002_b.\n"
-        "  cause:  DATABASE_MIGRATIONS is check, so that this process waits for somebody else to apply it; 0001_a was"
-        " begun and has not come to its end.\n"
+        "  cause:  DATABASE_MIGRATIONS is check, so that this process waits for somebody else to apply 0002_b; 0001_a"
+        " was begun and has not come to its end.\n"
         "  action: Run `eggycore db migrate --database orders` in a job before the new version starts, or set"
         " DATABASE_MIGRATIONS=auto."
     )

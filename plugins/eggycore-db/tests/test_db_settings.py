@@ -228,15 +228,17 @@ def test_a_dsn_that_does_not_parse_is_reported_without_the_password() -> None:
         (
             {"DATABASE_HOST": "db"},
             [
-                "DATABASE_NAME: missing, and DATABASE_HOST is set. Set DATABASE_NAME, or use DATABASE_DSN alone.",
-                "DATABASE_USER: missing, and DATABASE_HOST is set. Set DATABASE_USER, or use DATABASE_DSN alone.",
+                "DATABASE_NAME: missing, and DATABASE_HOST is set. "
+                "Set DATABASE_NAME (or DB_NAME), or use DATABASE_DSN alone.",
+                "DATABASE_USER: missing, and DATABASE_HOST is set. "
+                "Set DATABASE_USER (or DB_USER), or use DATABASE_DSN alone.",
             ],
         ),
         (
             {"DATABASE_USER": "me", "DATABASE_PASSWORD": "hunter2", "DATABASE_NAME": "forms"},
             [
                 "DATABASE_HOST: missing, and DATABASE_NAME, DATABASE_USER and DATABASE_PASSWORD are set. "
-                "Set DATABASE_HOST, or use DATABASE_DSN alone."
+                "Set DATABASE_HOST (or DB_HOST), or use DATABASE_DSN alone."
             ],
         ),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from dataclasses import dataclass
 
 import pytest
@@ -146,6 +147,30 @@ async def test_what_is_unavailable_now_is_answered_503_and_warned_of_without_a_s
     [line] = await lines.wait("request")
     assert line["status"] == 503
     assert (await client.get("/")).status == 503, "the connection is still good"
+
+
+@dataclass(eq=False)
+class ShelfAway(Unavailable):
+    """Another one, whose description is the test's own: what was said of it lately counts."""
+
+    name: str
+
+
+@diagnose.register
+def _(error: ShelfAway) -> Diagnosis:
+    return Diagnosis(description=f"Shelf {error.name} does not answer.")
+
+
+async def test_an_outage_does_not_flood_the_log(answering, lines):
+    name = uuid.uuid4().hex
+
+    async def read(request):
+        raise ShelfAway(name)
+
+    client = await answering(read)
+    for _ in range(100):
+        assert (await client.get("/")).status == 503
+    assert 1 <= len(lines.all("request not served")) <= 50, "five a second, and a hundred requests take no ten"
 
 
 async def test_a_handler_that_exits_fails_its_request_and_not_the_process(answering, lines):

@@ -25,11 +25,13 @@ class Watch:
 
     Args:
         planned: Gets the steps before the first is carried out.
+        accepted: Gets the names of edited files that are taken for what was applied.
         done: Gets each step that was carried out, and the seconds it took.
         waiting: See `locking.Waiting`.
     """
 
     planned: Callable[[tuple[Step, ...]], object] = lambda steps: None
+    accepted: Callable[[tuple[str, ...]], object] = lambda names: None
     done: Callable[[Step, float], object] = lambda step, seconds: None
     waiting: Waiting = log_waiting
 
@@ -82,7 +84,7 @@ async def migrate(db: Database, order: Order, watch: Watch | None = None) -> tup
     async with locked(db, watch.waiting) as session:
         migrations: Migrations = await session.run(read_migrations, db.peewee, order.folder, order.database)
         if order.accept_edited:
-            await session.run(accept_edited, db.peewee, migrations)
+            watch.accepted(await session.run(accept_edited, db.peewee, migrations))
             migrations = await session.run(read_migrations, db.peewee, order.folder, order.database)
         migrations.refuse_edited()
         return await _carry_out(session.run, db, order, order.to_apply(migrations), watch)

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 Direction = Literal["down", "up"]
+FEW = 3
+"""As many names are said twice."""
+
 COMMANDS: dict[Direction, str] = {"up": "migrate", "down": "rollback"}
 
 
@@ -351,7 +354,7 @@ def _(error: MigrationsPending) -> Diagnosis:
     one = len(error.names) == 1
     lacks = f"lacks the migration{'' if one else 's'} {listed(error.names)}"
     begun = f"{error.unfinished} was begun and has not come to its end"
-    what = "it" if one or not error.names else "them"
+    what = listed(error.names) if 0 < len(error.names) <= FEW else "them"  # a log line may hold only the cause
     return Diagnosis(
         description=f"The database {error.location} {lacks}." if error.names else f"The migration {begun}.",
         cause=f"DATABASE_MIGRATIONS is check, so that this process waits for somebody else to apply {what}"

@@ -55,7 +55,11 @@ def status(migrations: Migrations, place: Place) -> str:
     lines.append(f"{place.location}: {', '.join(f'{count} {state}' for state, count in counts.items())}.")
     if "unknown" in counts:
         lines.append("Unknown ones were applied, and have no file here: by a newer version, or one was removed.")
-    if "pending" in counts:
+    if "edited" in counts or "unfinished" in counts:
+        lines.append(
+            f"What to do about it says {command('migrate', place.name)}, which changes nothing until it is done."
+        )
+    elif "pending" in counts:
         lines.append(f"Apply what is pending with {command('migrate', place.name)}.")
     return "\n".join(lines)
 
@@ -154,7 +158,7 @@ class Progress:
         self._stack = ExitStack()
         self._bar: Any = None
         self._names: tuple[str, ...] = ()
-        self.watch = Watch(planned=self._planned, done=self._done, waiting=self._waiting)
+        self.watch = Watch(planned=self._planned, accepted=self._accepted, done=self._done, waiting=self._waiting)
 
     def __enter__(self) -> Self:
         return self
@@ -171,6 +175,10 @@ class Progress:
             progressbar: Any = click.progressbar  # its type for item_show_func is too narrow
             bar = progressbar(length=len(steps), label=f"Migrating {self._place.location}", item_show_func=_shown)
             self._bar = self._stack.enter_context(bar)
+
+    def _accepted(self, names: tuple[str, ...]) -> None:
+        if names:
+            click.echo(f"Taken as it is now: {listed(names)}.")
 
     def _done(self, step: Step, seconds: float) -> None:
         self._names = (*self._names, step.file.name)
