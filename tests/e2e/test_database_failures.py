@@ -46,8 +46,9 @@ class App:
 
 @pytest.fixture(params=["postgresql", "mariadb"])
 def server(request: pytest.FixtureRequest) -> Iterator[AnyServer]:
-    """A server of the test's own, with the table of forms."""
-    with postgres_server() if request.param == "postgresql" else mariadb_server() as one:
+    """A server of the test's own, with the table of forms, which a kill does not take back."""
+    durable = postgres_server(options={"synchronous_commit": "on"})
+    with durable if request.param == "postgresql" else mariadb_server() as one:
         create = "CREATE TABLE form (id serial PRIMARY KEY, title varchar(255) NOT NULL)"
         one.execute(create, name="test")
         yield one

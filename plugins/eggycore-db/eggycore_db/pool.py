@@ -298,12 +298,14 @@ class Pool:
             self._ending.difference_update(ended)
         left = [worker for worker in workers if worker not in ended]
         if time.monotonic() - began >= CLOSE_GRACE:
-            self._cut_abandoned(left)
+            self.cut_abandoned()
             left = [worker for worker in left if wanted or worker.is_wanted or not worker.connects]
         return [asyncio.wrap_future(worker.ended) for worker in left]
 
-    def _cut_abandoned(self, workers: list[Worker]) -> None:
-        """Cut work that nobody waits for."""
+    def cut_abandoned(self) -> None:
+        """Cut work whose caller was cancelled, and say so."""
+        with self._lock:
+            workers = (*self._workers, *self._ending)
         for worker in workers:
             job, since = worker.job, worker.since
             if job is not None and job.future.cancelled() and worker.cut(job):

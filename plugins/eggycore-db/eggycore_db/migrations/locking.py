@@ -81,6 +81,9 @@ async def _unlimited(db: Database) -> AsyncIterator[tuple[Session, Pool | None]]
         worker = await pool.acquire("migrations")
         try:
             yield Session(pool, worker), pool
+        except asyncio.CancelledError:
+            pool.cut_abandoned()  # the time to wait for a migration is over: `locked` has waited already
+            raise
         finally:
             worker.release()
     finally:
