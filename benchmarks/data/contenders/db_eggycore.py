@@ -1,4 +1,7 @@
-"""eggycore on a database, opened as an app opens it, with metrics: db_eggycore.py DSN"""
+"""eggycore on a database, opened as an app opens it, with metrics: db_eggycore.py DSN FORM
+
+FORM says how a transaction is written: "function", given to `db.run`, or "block", `async with db.transaction()`.
+"""
 
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -34,10 +37,18 @@ async def opened(dsn: str) -> AsyncIterator[Mapping[str, Operation]]:
         async def get() -> Form:
             return await db.get(Form, next(keys))
 
-        async def insert() -> Form:
+        def in_function() -> Form:
+            with db.atomic():
+                return Form.create(**FORM)
+
+        async def by_function() -> Form:
+            return await db.run(in_function)
+
+        async def by_block() -> Form:
             async with db.transaction():
                 return await db.create(Form, **FORM)
 
+        insert = {"function": by_function, "block": by_block}[sys.argv[2]]
         made = await insert()
         found = await db.get(Form, made.id)
         check({name: getattr(found, name) for name in FORM} == FORM, "it does not find the form that it made")

@@ -20,7 +20,7 @@ from eggycore_db.dsn import parse_dsn
 from eggycore_db.engine import Engine, EngineKind
 from eggycore_db.errors import DatabaseClosed
 from eggycore_db.liveness import Liveness
-from eggycore_db.models import CURRENT
+from eggycore_db.models import CURRENT, PLAIN_CREATES
 from eggycore_db.pool import Pool, PoolLimits
 from eggycore_db.reader import Reader
 from eggycore_db.reads import Reads
@@ -95,7 +95,7 @@ class Database(Reads):
         self._instruments = instruments
         if instruments:
             self.peewee.query_hooks.append(instruments.query)
-        self._statements = Statements()
+        self.statements = Statements()
         self._transaction: ContextVar[Transaction | None] = ContextVar(f"transaction of {name}", default=None)
         self._writer: Pool | None = None
         self._reader: Pool | None = None
@@ -266,7 +266,9 @@ class Database(Reads):
         return row
 
     def _create(self, model: type[M], fields: dict[str, Any]) -> M:
-        row: M = self._statements.create(self.peewee, model, fields)
+        if model.create.__func__ not in PLAIN_CREATES:  # type: ignore[attr-defined]  # a class method has one
+            return model.create(**fields)
+        row: M = self.statements.create(self.peewee, model, fields)
         return row
 
     async def bulk_insert(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Self, cast
 
-import peewee
+import eggycore_db.drivers  # noqa: F401  # before peewee is imported
 
-from eggycore_db.current import get_db
+import peewee  # isort: skip
+
+from eggycore_db.current import get_db, here
 from eggycore_db.errors import NoDatabase
 
 __all__ = ["Model"]
@@ -51,8 +53,33 @@ class Model(peewee.Model):
     """A peewee model that works on the database of the runtime it is used in.
 
     Declare fields as in any peewee model; leave `Meta.database` alone. Queries are built anywhere and run through
-    `Database`: `await db.list(Form.select())`.
+    `Database`: `await db.list(Form.select())`. Inside a function given to `Database.run`, `create` and `get_by_id`
+    run SQL that is built once, as `db.create(Form, ...)` and `db.get(Form, key)` do.
     """
 
     class Meta:
         database = CURRENT
+
+    @classmethod
+    def create(cls, **query: Any) -> Self:
+        """Insert a row and return it with its key; in a worker."""
+        if here.database is None or cls._meta.database is not CURRENT:
+            plain: Self = super().create(**query)
+            return plain
+        row: Self = here.database.statements.create(here.database.peewee, cls, query)
+        return row
+
+    @classmethod
+    def get_by_id(cls, pk: Any) -> Self:
+        """The row with this key, or `DoesNotExist`; in a worker."""
+        if here.database is None or cls._meta.database is not CURRENT:
+            plain: Self = super().get_by_id(pk)
+            return plain
+        row: Self = here.database.statements.get(here.database.peewee, cls, pk)
+        return row
+
+
+PLAIN_CREATES = frozenset(
+    (vars(peewee.Model)["create"].__func__, vars(Model)["create"].__func__),
+)
+"""What `create` of a model is that has none of its own."""

@@ -46,7 +46,7 @@ class Reader(Reads):
     def __init__(self, primary: Database, replicas: tuple[Database, ...]) -> None:
         self._primary = primary
         self._replicas = replicas
-        self._statements = Statements()
+        self.statements = Statements()
         self._turn = count()
         self._opening: asyncio.Task[None] | None = None
 

@@ -24,7 +24,7 @@ M = TypeVar("M", bound=Model)
 class Reads(ABC):
     """What can be read from."""
 
-    _statements: Statements
+    statements: Statements
 
     @abstractmethod
     async def read(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -51,7 +51,7 @@ class Reads(ABC):
             DoesNotExist: There is none; it is `Form.DoesNotExist` for the model Form and its queries.
         """
         if isinstance(query, type):
-            return await self._query(self._statements.get, query, key)
+            return await self._query(self.statements.get, query, key)
         return await self._query(_get, query.clone())
 
     @overload

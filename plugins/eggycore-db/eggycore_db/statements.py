@@ -88,7 +88,9 @@ class Statements:
 
     def __init__(self) -> None:
         self._by_key: WeakKeyDictionary[type[peewee.Model], _ByKey | None] = WeakKeyDictionary()
-        self._inserts: WeakKeyDictionary[type[peewee.Model], dict[tuple[str, ...], _Insert]] = WeakKeyDictionary()
+        self._inserts: WeakKeyDictionary[type[peewee.Model], dict[tuple[str, ...], _Insert] | None] = (
+            WeakKeyDictionary()
+        )
 
     def get(self, database: peewee.Database, model: type[peewee.Model], key: Any) -> Any:
         """The row with this key.
@@ -105,13 +107,13 @@ class Statements:
         return statement(database, key)
 
     def create(self, database: peewee.Database, model: type[peewee.Model], fields: dict[str, Any]) -> Any:
-        """Insert a row; the model with its key."""
-        if (known := self._inserts.get(model)) is None:
-            if not _is_simple(model) or model.save is not peewee.Model.save:
-                return model.create(**fields)
-            known = self._inserts.setdefault(model, {})
+        """Insert a row; the model with its key. A `save` of the model's own is called."""
+        try:
+            known = self._inserts[model]
+        except KeyError:
+            known = self._inserts[model] = {} if _is_simple(model) and model.save is peewee.Model.save else None
         row: Any = model(**fields)
-        if (statement := self._insert_of(known, database, row)) is not None:
+        if known is not None and (statement := self._insert_of(known, database, row)) is not None:
             statement(database, row)
         else:
             row.save(force_insert=True)

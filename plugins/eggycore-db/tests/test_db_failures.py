@@ -78,7 +78,8 @@ async def open_connections(db: Database, count: int) -> None:
     """Have that many connections in the pool, all idle afterwards."""
     together = threading.Barrier(count)
     await asyncio.gather(*(db.run(together.wait, 10) for _ in range(count)))
-    assert db.pools[0].open_connections >= count  # one more may have been begun while they were made
+    await becomes(lambda: db.pools[0]._starting == 0)  # one more may have been begun while they were made
+    assert db.pools[0].open_connections >= count
 
 
 async def check_fails(db: Database) -> CheckFailed:

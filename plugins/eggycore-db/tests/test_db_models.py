@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
@@ -80,3 +81,41 @@ async def test_a_query_can_be_shown_without_running_it(db: Database) -> None:
     assert str(Note.select(Note.text).where(Note.id == 1)) == (
         'SELECT "t1"."text" FROM "note" AS "t1" WHERE ("t1"."id" = 1)'
     )
+
+
+class Counted(Model):
+    title = peewee.CharField()
+    number = peewee.IntegerField(default=7)
+
+    class Meta:
+        table_name = "counted"
+
+
+class Shouting(Model):
+    title = peewee.CharField()
+
+    class Meta:
+        table_name = "shouting"
+
+    @classmethod
+    def create(cls, **query: Any) -> Shouting:
+        return super().create(**{**query, "title": query["title"].upper()})
+
+
+async def test_create_and_get_by_id_in_a_function_find_defaults_keys_and_missing_rows(every_db: Database) -> None:
+    def work() -> tuple[int, int, str]:
+        made = Counted.create(title="a")
+        with pytest.raises(Counted.DoesNotExist):
+            Counted.get_by_id(made.id + 1)
+        found = Counted.get_by_id(made.id)
+        return found.id - made.id, found.number, found.title
+
+    await every_db.run(every_db.peewee.create_tables, [Counted])
+    assert await every_db.run(work) == (0, 7, "a")
+
+
+async def test_a_create_of_the_model_s_own_is_called(every_db: Database) -> None:
+    await every_db.run(every_db.peewee.create_tables, [Shouting])
+    assert (await every_db.create(Shouting, title="quiet")).title == "QUIET"
+    assert (await every_db.run(Shouting.create, title="quiet")).title == "QUIET"
+    assert await every_db.scalar(Shouting.select(peewee.fn.COUNT(Shouting.id)).where(Shouting.title == "QUIET")) == 2
