@@ -53,9 +53,9 @@ async def every_db(dsn: str) -> AsyncIterator[Database]:
         yield database
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
-    """Repositories registered by the test are forgotten afterwards."""
+    """None is registered at first: the sample app's tests may run in this process. The test's own are forgotten."""
     before = dict(REGISTERED._owners)
     REGISTERED._owners.clear()
     yield
