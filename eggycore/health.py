@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -35,6 +36,15 @@ class _Watched:
         self.run = CheckRun(check)
         self.began = math.nan
         """When the last run began, be it one that hangs."""
+        self.wanted = asyncio.Event()
+        """Set when it is to be run before its turn."""
+
+    async def turn(self, seconds: float) -> None:
+        """Wait for its next turn, or until it is wanted before that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wanted.wait()
+        self.wanted.clear()
 
     @property
     def holds_up_start(self) -> bool:
@@ -133,6 +143,14 @@ class Health:
         if self._reports.pop(name, None) is not None:
             self._render()
 
+    def look_again(self, name: str) -> None:
+        """Run a check now instead of at its next turn: for who knows that its outcome has just changed.
+
+        Nothing happens when there is no check of this name.
+        """
+        if (watched := self._watched.get(name)) is not None:
+            watched.wanted.set()
+
     def set_step(self, step: str) -> None:
         """Say what start-up is doing; /startupz names it."""
         self._step = step
@@ -174,7 +192,7 @@ class Health:
         while not watched.is_over:
             await self._evaluate(watched)
             interval = watched.check.interval
-            await asyncio.sleep(interval if watched.state.has_passed else min(interval, FIRST_PASS_INTERVAL))
+            await watched.turn(interval if watched.state.has_passed else min(interval, FIRST_PASS_INTERVAL))
         watched.state.freeze()
 
     async def _evaluate(self, watched: _Watched) -> None:

@@ -119,6 +119,17 @@ async def test_a_refused_connection_turns_readiness_red_at_once() -> None:
         assert health.probe("ready").http_status == 503
 
 
+async def test_a_check_is_run_before_its_turn_for_who_knows_that_its_outcome_has_changed() -> None:
+    database = Dependency()
+    async with ready(Health([fast("database", database.check, interval=3600)])) as health:
+        database.answer = ConnectionRefusedError()
+        health.look_again("database")
+        health.look_again("nothing of this name")
+        async with asyncio.timeout(10):
+            await database.answers(1)
+        assert health.probe("ready").http_status == 503
+
+
 @pytest.mark.parametrize("answer", [CheckFailed("gone"), Degraded("slow")])
 async def test_a_check_that_is_not_critical_only_degrades(answer: Exception) -> None:
     mail = Dependency(answer)

@@ -100,6 +100,8 @@ class Database(Reads):
         self._writer: Pool | None = None
         self._reader: Pool | None = None
         self._liveness = Liveness(self)
+        self.changed: Callable[[], None] | None = None
+        """Called in the loop when the server can be used no more, and when it can be used again; set before `open`."""
         self.family: Callable[[], Iterable[Database]] = lambda: (self,)
         """Those that `examine` looks at."""
         self.reader = Reader(self, tuple(self._replica(number, one) for number, one in enumerate(replicas, 1)))
@@ -469,6 +471,7 @@ class Database(Reads):
     def _pool(self, name: str, limits: PoolLimits, *, writes: bool) -> Pool:
         pool = Pool(name, engine=self._engine, database=self, writes=writes, limits=limits)
         pool.waited = self._instruments.waited if self._instruments is not None else None
+        pool.changed = self.changed
         pool.open()
         return pool
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
     instruments: Instruments | None = None,
     databases: Databases | None = None,
     migrations: Literal["auto", "check", "off"] | None = None,
+    changed: Callable[[], None] | None = None,
 ) -> Initializer[Database]:
     """The step that opens a database, brings its schema up to date and provides `Database`.
 
@@ -52,6 +53,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
         instruments: Where it is measured, if anywhere.
         databases: Where it is found by name while it is open.
         migrations: In place of what the settings say.
+        changed: Called when the server can be used no more, and when it can be used again.
     """
     opened = partial(
         _opened,
@@ -65,6 +67,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
         databases=databases if databases is not None else Databases(),
         is_default=is_default,
         migrations=migrations,
+        changed=changed,
     )
     title = "database" if name == DEFAULT else f"database {name}"
     return Initializer(name=title, open=opened, provides=Database if is_default else None, timeout=OPENING_TIME)
@@ -87,10 +90,12 @@ async def _opened(
     databases: Databases,
     is_default: bool,
     migrations: Literal["auto", "check", "off"] | None,
+    changed: Callable[[], None] | None,
 ) -> AsyncIterator[Database]:
     from eggycore_db.migrations.prepare import prepare_schema
 
     database = database_of(settings, name=name, folder=folder, application=application, instruments=instruments)
+    database.changed = changed
     async with database:
         instruments.watch(name, lambda: database.pools)
         report = await prepare_schema(

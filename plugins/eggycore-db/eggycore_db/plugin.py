@@ -48,6 +48,7 @@ def init_infra(runtime: Runtime) -> Iterator[Initializer[Database] | Initializer
             instruments=instruments,
             databases=databases,
             migrations=migrations_of(runtime.config, settings),
+            changed=partial(runtime.health.look_again, _check_name(name)),
         )
 
 
@@ -64,15 +65,21 @@ async def _distinct(settings: tuple[DatabaseSettings, ...]) -> AsyncIterator[Non
 def register_health_checks(runtime: Runtime) -> Iterator[HealthCheck]:
     """Whether each database answers and takes writes, and how far its replicas lag behind."""
     from eggycore.types import HealthCheck
-    from eggycore_db.databases import DEFAULT, Databases, settings_by_name
+    from eggycore_db.databases import Databases, settings_by_name
 
     databases = runtime.get(Databases)
     for name, settings in settings_by_name(runtime.config).items():
-        title = "database" if name == DEFAULT else f"database-{name.replace('_', '-')}"
+        title = _check_name(name)
         yield HealthCheck(name=title, check=lambda name=name: databases[name].check(), timeout=2.0)  # type: ignore[misc]
         if settings.replica_dsns is not None:
             check = partial(_check_replicas, databases, name)
             yield HealthCheck(name=f"{title}-replicas", check=check, critical=False, timeout=2.0)
+
+
+def _check_name(database: str) -> str:
+    from eggycore_db.databases import DEFAULT
+
+    return "database" if database == DEFAULT else f"database-{database.replace('_', '-')}"
 
 
 async def _check_replicas(databases: object, name: str) -> None:

@@ -88,6 +88,7 @@ class Pool:
 
     Attributes:
         waited: Takes the seconds that work waited for a connection, when it had to.
+        changed: Called in the loop when the server can be used no more, and when it can be used again.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Pool:
         self.mail = Mail()
         self.generation = 0
         self.waited: Callable[[float], None] | None = None
+        self.changed: Callable[[], None] | None = None
         self.connecting = threading.BoundedSemaphore(MOST_CONNECTING)
         self._limits = limits
         self._lock = threading.Lock()
@@ -470,8 +472,10 @@ class Pool:
         if self._down is not None and self._was_up and not self._closed:
             seconds = round(time.monotonic() - self._down_since, 3)
             log.info("the database can be used again", location=self.engine.location, seconds=seconds)
+        was_down, self._down = self._down is not None, None
         self._was_up = True
-        self._down = None
+        if was_down and self.changed is not None:
+            self.changed()
 
     def _on_not_connected(self, error: BaseException) -> None:
         if self._closed:
@@ -497,12 +501,14 @@ class Pool:
             log.warn("no more connections to the database, those that are open go on", reason=reason)
 
     def _go_down(self, error: DatabaseUnavailable) -> None:
-        if self._down is None:
+        was_up, self._down = self._down is None, error
+        if was_up:
             self._down_since = time.monotonic()
             if self._was_up and not self._closed:
                 location, reason = self.engine.location, diagnose(error).cause
                 log.warn("the database cannot be used, work is refused", location=location, reason=reason)
-        self._down = error
+        if was_up and self.changed is not None:
+            self.changed()
         self._refuse_all(error)
         if self._retry is not None:
             self._retry.cancel()
