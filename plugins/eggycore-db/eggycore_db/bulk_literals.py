@@ -1,4 +1,4 @@
-"""Values as they stand in a statement of MySQL's, column by column: PyMySQL does it one by one, at twice the cost."""
+"""Values as they stand in a statement of MySQL's, column by column: PyMySQL looks at each value by itself."""
 
 from __future__ import annotations
 
