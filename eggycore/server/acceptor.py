@@ -83,12 +83,20 @@ class Acceptor(web.Server):
         listening, self._listening = self._listening, []
         with ExitStack() as kept:
             ours = [kept.enter_context(bound.dup()) for _, bound in listening]
+            await self._finish_accepting([bound for _, bound in listening])
             for server, _ in listening:
                 server.close()
             await asyncio.sleep(0)  # uvloop closes its descriptor in the next turn; then ours is the last one
             late = [client for bound in ours for client in _waiting_in(bound)]
         for client in late:
             await self._loop.connect_accepted_socket(self, client)
+
+    async def _finish_accepting(self, sockets: Sequence[socket.socket]) -> None:
+        """Let asyncio's own loop hand over what it has accepted: a server that was closed drops that (CPython 3.11)."""
+        if isinstance(self._loop, asyncio.SelectorEventLoop):
+            for listening in sockets:
+                self._loop.remove_reader(listening)
+            await asyncio.sleep(0)
 
     async def let_go(self) -> None:
         """Wait until every connection is closed: busy ones after their answer, idle ones once they are surely quiet."""

@@ -484,7 +484,7 @@ class Pool:
         delay = random.uniform(0, min(BACKOFF_MAX, BACKOFF * 2 ** min(self._failures, 10)))  # jitter
         self._retry_at = time.monotonic() + delay
         with self._lock:
-            alive = len(self._workers) - self._starting
+            alive = sum(worker.broken is None for worker in self._workers) - self._starting
         if alive > 0 and self._down is None:
             self._say_no_more(error)
             return
