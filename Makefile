@@ -57,6 +57,7 @@ tools: setup
 	@$(call need_promtool)
 	@$(call need,memcached,memcached,memcached)
 	@$(call need,redis-server,redis-server,redis)
+	@$(call need,kubectl,kubernetes-client,kubernetes-cli)
 	@$(call need,sqlite3,sqlite3,sqlite)
 	@$(call need,mariadbd,mariadb-server,mariadb)
 	@$(call need,postgres,postgresql,postgresql)
