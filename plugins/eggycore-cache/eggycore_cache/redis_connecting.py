@@ -101,7 +101,7 @@ class Connector:
             **_authentication(self._credentials),
         )
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -164,7 +164,7 @@ class SentinelConnector:
         self._connector = connector
         self._group = group
         options = {"ssl": True, **_tls_options(tls)} if tls else {}
-        self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        self._sentinels = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's
             list(sentinels),
             sentinel_kwargs={
                 "socket_timeout": timeout,
