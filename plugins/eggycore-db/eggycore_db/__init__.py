@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TransactionLeftOpen,
         TransactionOfAnotherTask,
     )
+    from eggycore_db.fences import Fenced, FenceOutsideTransaction, fence
     from eggycore_db.initializer import DatabaseInitializer, TiDBInitializer, close, connect, default_config
     from eggycore_db.migrations.errors import MigrationsPending
     from eggycore_db.models import Model
@@ -52,6 +53,8 @@ _HOME = {
     "DatabaseUnusable": "errors",
     "Databases": "databases",
     "DsnRefused": "dsn_refused",
+    "FenceOutsideTransaction": "fences",
+    "Fenced": "fences",
     "MigrationsPending": "migrations.errors",
     "Model": "models",
     "NoDatabase": "errors",
@@ -73,6 +76,7 @@ _HOME = {
     "close": "initializer",
     "connect": "initializer",
     "default_config": "initializer",
+    "fence": "fences",
     "get_db": "current",
     "initialize_all_tables": "repository",
     "register_repository": "repository",
@@ -93,6 +97,8 @@ __all__ = [
     "DatabaseUnusable",
     "Databases",
     "DsnRefused",
+    "FenceOutsideTransaction",
+    "Fenced",
     "MigrationsPending",
     "Model",
     "NoDatabase",
@@ -114,6 +120,7 @@ __all__ = [
     "close",
     "connect",
     "default_config",
+    "fence",
     "get_db",
     "initialize_all_tables",
     "register_repository",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import peewee
 
     from eggycore_db.errors import DatabaseUnavailable
+    from eggycore_db.server import ServerLimits
     from eggycore_db.targets import ServerTarget
 
 __all__ = ["Engine", "EngineKind"]
@@ -56,6 +57,9 @@ class Engine(Protocol):
 
     def set_credentials(self, target: ServerTarget) -> None:
         """Connect from now on as this user; in any thread."""
+
+    def set_limits(self, limits: ServerLimits) -> None:
+        """Connect from now on with these limits; in any thread."""
 
     def look(self) -> None:
         """Look from outside, in any thread, whether the database is there; raises CheckFailed when it is not."""

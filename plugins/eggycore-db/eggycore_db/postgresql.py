@@ -289,6 +289,9 @@ class PostgresqlEngine:
         """Connect from now on as this user."""
         self._target = replace(self._target, user=target.user, password=target.password)
 
+    def set_limits(self, limits: ServerLimits) -> None:
+        self._limits = limits
+
     def _parameters(self) -> dict[str, Any]:
         target, limits = self._target, self._limits
         options = dict(target.options)
