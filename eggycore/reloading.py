@@ -155,7 +155,7 @@ class Reloads:
             layers: Its layers now, a later one over an earlier one; none takes back what it has laid.
         """
         self._overlays[source] = tuple(layers)
-        by = ", ".join(layer.origin for layer in layers) or source
+        by = ", ".join(dict.fromkeys(layer.origin for layer in layers)) or source
         return await self._result_of(self._join(by, by_hand=False))
 
     def watch(self) -> None:

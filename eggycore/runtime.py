@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eggycore import log
-from eggycore.adapters import as_initializer, as_service
+from eggycore.asking import CORE, ask_plugins
 from eggycore.budgets import Budgets
 from eggycore.config import (
     Config,
@@ -29,8 +29,8 @@ from eggycore.launcher import Launcher
 from eggycore.listeners import Address, Listeners
 from eggycore.log.settings import LogSettings
 from eggycore.metrics import Registry
-from eggycore.plan import Plan, Planned, Want, make_plan
-from eggycore.plugins import PluginRecord, Plugins
+from eggycore.plan import Plan
+from eggycore.plugins import Plugins
 from eggycore.process import EXIT_FAILED, FLUSH_TIMEOUT, Process, StopDuringSetup, sigterm_cancels
 from eggycore.reloading import Reloads
 from eggycore.resources import Resources
@@ -43,7 +43,7 @@ from eggycore.server.servicers import ServicerRecorder
 from eggycore.server.settings import GRPCSettings, HTTPSettings
 from eggycore.termination import leave_message
 from eggycore.timeline import Timeline
-from eggycore.types import Change, Origin
+from eggycore.types import Change, Purpose
 from eggycore.web.routes import Router
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ __all__ = ["NotConfigured", "Runtime"]
 
 T = TypeVar("T")
 
-CORE = Origin("eggycore", kind="core")
 CORE_SETTINGS: tuple[type[Settings], ...] = (Config, LogSettings, HTTPSettings, GRPCSettings)
 
 
@@ -109,6 +108,8 @@ class Runtime:
         )
         self.draining = asyncio.Event()
         """Set when the process begins to drain: streams should end soon."""
+        self.purpose: Purpose = "serve"
+        """What is opened for: an initializer contends for nothing in a command, and changes nothing to "examine"."""
         self._listeners = Listeners(resources=self.resources, metrics=self.metrics, health=self.health)
         self._environ = environ
         self._overrides = dict(overrides or {})
@@ -285,10 +286,10 @@ class Runtime:
         if self._plan is None:
             self.configure()
             with self.timeline.span("plan"), as_current(self):
-                self._plan = self._ask_plugins()
+                self._plan = self._planned()
         return self._plan
 
-    def _ask_plugins(self) -> Plan:
+    def _planned(self) -> Plan:
         core = self.config[Config]
         if core.enable_health_check:
             router = self.management(core.health_check_port, "HEALTH_CHECK_PORT")
@@ -299,40 +300,7 @@ class Runtime:
                 reload=lambda: self.reload(by="the management endpoint"),
                 access=Access(core.management_token, self._environ),
             ).add_routes(router)
-        initializers = self.plugins.call("init_infra", runtime=self)
-        services = self.plugins.call("register_services", runtime=self)
-        checks = self.plugins.call("register_health_checks", runtime=self)
-        self._listeners.close()
-        for record in self.plugins.degraded:
-            self.health.report(f"plugin {record.name}", "DEGRADED", record.reason, critical=False)
-        return make_plan(
-            [Planned(as_initializer(one), origin) for origin, one in _declared_by(initializers)],
-            [
-                *(Planned(one, CORE) for one in self._listeners.services(self.config)),
-                *(Planned(as_service(one), origin) for origin, one in _declared_by(services)),
-            ],
-            [Planned(one, origin) for origin, one in _declared_by(checks)],
-            wants=self._wants(),
-            provided=self._provided,
-            unselected=self._unselected(),
-        )
-
-    def _wants(self) -> list[Want]:
-        routes = [(str(route), route.needs) for route in self.http.routes]
-        servicers = [(f"gRPC servicer {servicer.name}", servicer.needs) for servicer in self.grpc.servicers]
-        return [
-            Want(owner=owner, parameter=need.parameter, type_=need.type_)
-            for owner, needs in (*routes, *servicers)
-            for need in needs
-        ]
-
-    def _unselected(self) -> dict[str, str]:
-        """Top-level package to name of every installed plugin that was not selected."""
-        return {
-            record.value.partition(":")[0].partition(".")[0]: record.name
-            for record in self.plugins.records
-            if record.state == "not selected"
-        }
+        return ask_plugins(self, self._listeners, self._provided)
 
     def _make_launcher(self, plan: Plan) -> Launcher:
         core = self.config[Config]
@@ -424,11 +392,15 @@ class Runtime:
             await reloads.end()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Runtime]:
+    async def opened(self, purpose: Purpose = "command") -> AsyncIterator[Runtime]:
         """Everything opened and nothing running: for commands that need a database and no server.
 
         Ctrl-C and SIGTERM close it all again.
+
+        Args:
+            purpose: What it is opened for; "examine" changes nothing anywhere.
         """
+        self.purpose = purpose
         plan = self.make_plan()
         launcher = self._make_launcher(Plan(initializers=plan.initializers))
         with as_current(self), as_running(self), sigterm_cancels():
@@ -506,14 +478,6 @@ class Runtime:
         if self._reloads is None:
             raise NotConfigured
         return self._reloads
-
-
-def _declared_by(results: list[tuple[PluginRecord, list[Any]]]) -> Iterator[tuple[Origin, Any]]:
-    """Who declared what; a plugin that became broken in a later hook brings nothing."""
-    for record, several in results:
-        if record.state == "active":
-            for one in several:
-                yield record.origin, one
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, *call: Any) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "Initializer",
     "Leadership",
     "Origin",
+    "Purpose",
     "Requirement",
     "Restart",
     "Service",
@@ -31,6 +32,9 @@ Stage = Literal["probe", "work", "edge"]
 """Where a service stands in the order: probes start first, edges (HTTP, gRPC) last; stopping is the reverse."""
 
 CheckKind = Literal["ready", "live", "startup"]
+
+Purpose = Literal["serve", "command", "examine"]
+"""What a runtime is opened for: to serve, for a command such as a migration, or to look without changing anything."""
 
 Requirement = type[Any] | str
 """A resource type, or the name of an initializer or service. Never the name of a plugin."""

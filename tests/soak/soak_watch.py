@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,7 +185,7 @@ async def watched(api: KubernetesAPI, folder: Path) -> AsyncIterator[tuple[World
     """A process that follows the ConfigMap shop/forms of this server."""
     world = World(api, random.Random(SEED))
     world.write()
-    settings = {
+    settings: dict[str, Any] = {
         "ENABLE_K8S_CONFIG_WATCH": "true",
         "K8S_CONFIGMAP_NAME": "forms",
         "K8S_KUBECONFIG": str(api.kubeconfig(folder, namespace="shop")),

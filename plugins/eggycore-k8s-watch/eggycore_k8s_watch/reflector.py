@@ -75,6 +75,7 @@ class _Attempt:
 
     opened: float | None = None
     delivered: int = 0
+    has_listed_news: bool = False
 
 
 @dataclass(kw_only=True)
@@ -187,7 +188,7 @@ class Reflector:
 
     async def _follow(self, attempt: _Attempt, changed: Callable[[Objects], None]) -> None:
         if self._must_list is not None or not self._has_listed:
-            await self._list_again(changed)
+            await self._list_again(attempt, changed)
         events = self.api.watch(
             self.collection,
             resource_version=self._version,
@@ -204,13 +205,14 @@ class Reflector:
                 if is_news:
                     changed(self.objects)
 
-    async def _list_again(self, changed: Callable[[Objects], None]) -> None:
+    async def _list_again(self, attempt: _Attempt, changed: Callable[[Objects], None]) -> None:
         reason = self._must_list
         before = self._objects if self._has_listed else None
         await self.list()
         if reason is not None:
             self._relists.labels(reason).inc()
         if before is None or _marks(before) != _marks(self._objects):
+            attempt.has_listed_news = True
             changed(self.objects)
 
     def _opened(self, attempt: _Attempt) -> None:
@@ -259,7 +261,7 @@ class Reflector:
 
     async def _pause(self, attempt: _Attempt, error: ApiError | None) -> None:
         lasted = attempt.opened is not None and self.clock() - attempt.opened >= self.pace.proven
-        self._failures = 0 if lasted else 1 if attempt.delivered else self._failures + 1
+        self._failures = 0 if lasted else 1 if attempt.delivered or attempt.has_listed_news else self._failures + 1
         if isinstance(error, Gone):
             self._must_list = "gone"
         elif not attempt.delivered and self._must_list is None:

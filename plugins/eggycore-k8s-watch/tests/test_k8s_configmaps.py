@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,8 +18,10 @@ from eggycore import hookimpl
 from eggycore.config import Config, Settings, env
 from eggycore.diagnostics import diagnose, render
 from eggycore.errors import ConfigRefused, NotUpYet
+from eggycore.runtime import Runtime
 from eggycore.testing import Running, running
-from eggycore_k8s_watch.configmaps import ConfigMapWatch
+from eggycore.types import HealthCheck
+from eggycore_k8s_watch.configmaps import ConfigMapWatch, configmap_check
 from eggycore_k8s_watch.errors import ApiRefused, ApiUnreachable, ConfigMapMissing, Forbidden
 from eggycore_k8s_watch.objects import version_of
 from tests.servers.certificates import Certificates
@@ -320,8 +323,12 @@ async def test_a_document_that_cannot_be_read_keeps_the_whole_configmap_as_it_wa
 
 
 async def test_a_deleted_configmap_keeps_its_last_values_until_it_is_back(
-    server: KubernetesAPI, tmp_path: Path
+    server: KubernetesAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def seldom(runtime: Runtime) -> HealthCheck:
+        return replace(configmap_check(runtime), interval=3600)  # so that only being told makes it look
+
+    monkeypatch.setattr("eggycore_k8s_watch.configmaps.configmap_check", seldom)
     server.put("configmaps", "shop", "forms", data={"GREETING": "hi", "SHOP_LIMIT": "20"})
     async with watching(server, tmp_path) as service:
         server.delete("configmaps", "shop", "forms")

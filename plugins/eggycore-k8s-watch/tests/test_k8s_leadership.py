@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +22,7 @@ from eggycore.types import Control, Leadership, Service
 from tests.servers.kubernetes import KubernetesAPI
 
 DURATION = 2.0
+REAL = os.environ.get("EGGYCORE_TEST_KUBERNETES", "")
 
 
 @pytest.fixture
@@ -261,6 +264,17 @@ async def test_health_and_metrics_say_how_it_stands(replicas: Replicas, monkeypa
     await until(lambda: "the Lease cannot be renewed or watched for" in verdict(service))
 
 
+async def test_a_holder_that_promises_to_keep_the_lease_for_an_hour_is_waited_for_and_named(replicas: Replicas):
+    spec = {"holderIdentity": "bob", "leaseDurationSeconds": 3600}
+    replicas.api.put("leases", "shop", "forms-api", spec=spec)
+    service = await replicas.start()
+    service.runtime.health.look_again("leadership")
+    await until(lambda: "bob holds the Lease, by its own word for 3600 s at a time" in verdict(service))
+    asked = len(replicas.api.requests)
+    await until(lambda: len(replicas.api.requests) > asked + 5)
+    assert {call.method for call in replicas.api.requests} == {"GET"}
+
+
 def measured(service: Running) -> dict[str, float]:
     families = service.runtime.metrics.collect()
     return {one.name: one.samples[0].value for one in families if one.name.startswith("leadership_")}
@@ -285,3 +299,26 @@ async def test_a_process_that_is_alone_leads_with_a_token_that_grows_from_start_
         assert not app.is_running
         tokens += app.tokens
     assert tokens[0] < tokens[1] < 2**63
+
+
+@pytest.mark.skipif(not REAL, reason="EGGYCORE_TEST_KUBERNETES names no kubeconfig of a real API server")
+async def test_a_real_api_server_takes_its_leases_and_hands_over():
+    settings = {
+        "K8S_KUBECONFIG": REAL,
+        "K8S_LEADERSHIP": "lease",
+        "K8S_LEASE_NAME": f"eggycore-test-{uuid.uuid4().hex[:12]}",
+        "K8S_LEASE_DURATION": f"{DURATION:g}s",
+    }
+    first, second = Billing(), Billing()
+    async with running(first, plugins=["k8s-watch"], settings=settings) as leader:
+        await until(lambda: first.is_running)
+        leadership = leader.runtime.get(Leadership)
+        token = leadership.token
+        async with running(second, plugins=["k8s-watch"], settings=settings):
+            ends = time.monotonic() + 2 * DURATION  # what it wrote is what it reads: the term goes on
+            await until(lambda: time.monotonic() > ends)
+            assert (leadership.token, first.tokens, second.tokens) == (token, [token], [])
+            stopping = asyncio.create_task(leader.stop())
+            assert await until(lambda: second.is_running) < 1.0
+            await stopping
+            assert second.tokens[0] > token

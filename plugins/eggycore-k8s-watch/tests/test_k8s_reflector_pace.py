@@ -266,3 +266,19 @@ def test_versions_that_are_no_numbers_are_believed() -> None:
     world.watches = deque([watch(event("MODIFIED", "a"), 60.0)])
     world.run()
     assert [state["forms"]["metadata"]["resourceVersion"] for state in world.told] == ["b", "a"]
+
+
+def test_a_server_that_flaps_is_not_waited_for_longer_each_time_while_its_lists_bring_news() -> None:
+    world = World(seconds=60)
+    newer = iter(range(11, 10_000))
+
+    def reset() -> Iterator[WatchEvent | ApiError]:
+        version = next(newer)
+        world.every_list = ListPage(items=(configmap(version),), resource_version=str(version))
+        yield GONE
+
+    world.every_watch = reset
+    world.run()
+    times = [at for at, what in world.asked if what == "list"]
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 1.0
+    assert world.rate <= 5
