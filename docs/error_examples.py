@@ -19,6 +19,7 @@ from eggycore.config.configuration import SettingsMissing, UnknownVariable
 from eggycore.config.current import NoCurrentConfig
 from eggycore.config.declared import DeclarationFailed
 from eggycore.config.reference import NoReferenceBlock
+from eggycore.config.telling import ListenerOverran
 from eggycore.errors import (
     CheckFailed,
     ConfigError,
@@ -215,6 +216,7 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
         ReadinessLost(("database",), ("DATABASE_PASSWORD",)),
         UndoneBefore(("database",), ("DATABASE_PASSWORD",)),
         ReloadTooLate(),
+        ListenerOverran("plugin db (eggycore-db 0.1.0)", 30.0, STACK),
     ),
     "Logging": (LogTargetError("/var/log/forms/forms.log", "LOG_FILE", errno.ENOSPC),),
     "Plan": (

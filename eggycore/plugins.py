@@ -16,6 +16,7 @@ from pluggy import HookImpl, PluginManager
 import eggycore
 from eggycore import entry_points, hookspecs
 from eggycore.compatibility import refused_by
+from eggycore.containment import contained
 from eggycore.diagnostics import diagnose
 from eggycore.errors import ConfigRefused, EggycoreError, UsageError
 from eggycore.hook_checks import HookChecks
@@ -156,7 +157,7 @@ class Plugins:
     async def tell(self, record: PluginRecord, hook: str, **arguments: object) -> None:
         """Call a hook of one plugin and await what it returned, if that can be awaited. Raises what `ask` raises."""
         for result in self.ask(record, hook, **arguments):
-            with _border(record, hook):
+            with _border(record, hook), contained():  # it may await something that somebody else has cancelled
                 if isinstance(result, Awaitable):
                     await result
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from types import FrameType, TracebackType
 from typing import ClassVar, Protocol
 
@@ -133,7 +134,8 @@ class Process:
 
     def _reload(self, name: str) -> None:
         if self._target is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._target.request_reload)
+            # In a context of its own: the handler runs in that of whatever task was interrupted, request id and all.
+            self._loop.call_soon_threadsafe(self._target.request_reload, context=Context())
 
     def _show_stacks(self, name: str) -> None:
         _aside(self._log_stacks)

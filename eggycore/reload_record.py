@@ -97,7 +97,9 @@ class ReloadRecord:
 
     def _report(self, result: ReloadResult) -> None:
         if result.error is not None:
-            reason = f"the last reload was {result.outcome}: {explain(result.error)}"
+            from eggycore.config.status import failure_text
+
+            reason = f"the last reload was {result.outcome}: {failure_text(result.error)}"
             self._health.report(CONFIGURATION, "DEGRADED", reason, critical=False)
         elif result.ignored:
             self._health.report(CONFIGURATION, "DEGRADED", " ".join(result.ignored), critical=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eggycore import log
 from eggycore.config import Config, Configuration, Declared, Settings, Sources
@@ -20,6 +20,7 @@ from eggycore.metrics import Registry
 from eggycore.plugins import PluginRecord, Plugins
 from eggycore.probation import PROBATION, Probation, ReadinessLost, UndoneBefore
 from eggycore.reload_record import ReloadRecord, ReloadStatus
+from eggycore.stacks import task_stack
 from eggycore.types import Change
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from eggycore.config.sources import Layer
 
 __all__ = ["ReloadTooLate", "Reloads"]
+
+SLOW_AFTER = 10.0
+"""Seconds after which a plugin that is still taking a change over is named in a warning."""
 
 
 @dataclass(eq=False)
@@ -335,7 +339,18 @@ class Reloads:
         self._plugins.ask(record, "check_config", change=change)
 
     async def _config_changed(self, record: PluginRecord, change: Change) -> None:
-        await self._plugins.tell(record, "config_changed", change=change)
+        """In a task of its own, which is cancelled when it takes far too long."""
+        task = asyncio.current_task()
+        assert task is not None
+        timer = asyncio.get_running_loop().call_later(SLOW_AFTER, _warn_slow, record, task)
+        try:
+            await self._plugins.tell(record, "config_changed", change=change)
+        finally:
+            timer.cancel()
+
+
+def _warn_slow(record: PluginRecord, task: asyncio.Task[Any]) -> None:
+    log.warn("slow step", step=f"config_changed of {record.origin}", seconds=SLOW_AFTER, stack=task_stack(task))
 
 
 def _fingerprint(configuration: Configuration, key: str) -> tuple[object, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -112,7 +112,7 @@ def check(options: RuntimeOptions, environment: str | None) -> None:
     Nothing is opened or started. Exit code 2 when something is wrong; warnings go to stderr and change nothing.
     """
     configuration, problems = options.runtime().examine(environment)
-    warnings = tuple(_warnings(configuration))
+    warnings = tuple(_warnings(configuration, {problem.key for problem in problems}))
     if problems:
         raise ConfigError(problems, warnings=warnings)
     for warning in warnings:
@@ -123,10 +123,11 @@ def check(options: RuntimeOptions, environment: str | None) -> None:
     click.echo(f"The configuration can be used{where}: {len(entries)} variables, {changed} of them set.")
 
 
-def _warnings(configuration: Configuration) -> Iterator[str]:
+def _warnings(configuration: Configuration, reported: Collection[str]) -> Iterator[str]:
     from eggycore.config.exposed import exposed_secrets
 
-    yield from map(str, (*configuration.unknown, *configuration.ignored, *exposed_secrets(configuration)))
+    yield from (str(one) for one in configuration.unknown if one.key not in reported)
+    yield from map(str, (*configuration.ignored, *exposed_secrets(configuration)))
 
 
 for one in (diff, docs, example, reload, schema):

@@ -63,7 +63,8 @@ def _headline(status: Data, source: str) -> str:
     if last is None:
         history = "as read at its start"
     else:
-        history = f"the last reload was {last['outcome']} at {last['at']}, asked for by {last['by']}"
+        what = "changed nothing" if last["outcome"] == "unchanged" else f"was {last['outcome']}"
+        history = f"the last reload {what} at {last['at']}, asked for by {last['by']}"
     return f"Generation {status['generation']}, of the process at {source}: {history}."
 
 

@@ -36,7 +36,8 @@ def _section(title: str, components: list[dict[str, object]]) -> str:
     lines = [f"{title}:"]
     for component in components:
         lines.append(f"  {component['name']}  ({component['from']})")
-        facts = {key: value for key, value in component.items() if key not in ("name", "from")}
+        hidden = ("name", "from") if component.get("leader_only") else ("name", "from", "leader_only")
+        facts = {key.replace("_", " "): value for key, value in component.items() if key not in hidden}
         lines.append(f"    {', '.join(f'{key} {_shown(value)}' for key, value in facts.items())}")
     return "\n".join(lines)
 

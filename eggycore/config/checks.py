@@ -65,12 +65,18 @@ def settings_problems(
     said: dict[type[Settings], list[ConfigProblem]] = {}
     for settings, instance in instances.items():
         with blamed(owners[settings], f"{settings.__qualname__}.problems()"):
-            said[settings] = list(instance.problems())
+            said[settings] = [_is_problem(problem) for problem in instance.problems()]
         of_all = said.get(general_settings(settings), ()) if settings.member else ()
         for problem in said[settings]:
             own = in_member(problem, settings) if settings.member else problem
             if problem not in of_all or not _is_inherited(owned.get(own.key), values):  # else it has been told
                 yield _completed(own, owned.get(own.key), values.get(own.key), owners[settings])
+
+
+def _is_problem(said: object) -> ConfigProblem:
+    if not isinstance(said, ConfigProblem):
+        raise TypeError(f"problems() yields ConfigProblem, not {type(said).__name__}")
+    return said
 
 
 def _is_inherited(one: Owned | None, values: Mapping[str, Value]) -> bool:
@@ -79,7 +85,7 @@ def _is_inherited(one: Owned | None, values: Mapping[str, Value]) -> bool:
 
 
 def _completed(problem: ConfigProblem, about: Owned | None, value: Value | None, owner: str) -> ConfigProblem:
-    secret = about is not None and about.variable.kind.secret
+    secret = (about is not None and about.variable.kind.secret) or (value is not None and value.hidden)
     return replace(
         problem,
         value=None if secret else problem.value,

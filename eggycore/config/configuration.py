@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from eggycore.config.declared import Owned
 from eggycore.config.family import general_settings
-from eggycore.config.near import NearMiss, StrangeMember, UnknownKey
+from eggycore.config.near import MisnamedFile, NearMiss, StrangeMember, UnknownKey
+from eggycore.config.secret import MASK
 from eggycore.config.settings import Settings
 from eggycore.config.sources import Found
+from eggycore.config.variable import Variable
 from eggycore.diagnostics import Diagnosis, diagnose, did_you_mean
 from eggycore.errors import UsageError
 
@@ -62,12 +64,18 @@ class Value:
     """A value with its origin and with every source that says something about the variable. Never shown by `repr`.
 
     `content` is a digest of what the file holds that the value names, for variables declared with `contents=True`.
+    `hidden` tells that the text refers to a secret with `${NAME}`, and so is one itself.
     """
 
     value: object = field(repr=False)
     origin: str
     found: tuple[Found, ...] = ()
     content: str = field(default="", repr=False)
+    hidden: bool = False
+
+    def shown(self, variable: Variable) -> str:
+        """The value of this variable as people may see it."""
+        return MASK if self.hidden else variable.shown(self.value)
 
 
 class Configuration:
@@ -78,7 +86,7 @@ class Configuration:
         values: The value of each.
         instances: The settings, by class.
         unknown: Variables that were perhaps meant to be one of these, belong to a member that no list names, or are
-            set in a file of config/ and are nobody's.
+            set in a file of config/ and are nobody's; and files there that were perhaps meant to be read.
         ignored: What overlays say about variables that they cannot set.
         generation: 1 for the configuration of the start; every reload that changes something counts on.
     """
@@ -89,7 +97,7 @@ class Configuration:
         owned: Mapping[str, Owned],
         values: Mapping[str, Value],
         instances: Mapping[type[Settings], Settings],
-        unknown: Iterable[NearMiss | StrangeMember | UnknownKey] = (),
+        unknown: Iterable[MisnamedFile | NearMiss | StrangeMember | UnknownKey] = (),
         ignored: Iterable[IgnoredOverlayKey] = (),
         generation: int = 1,
     ) -> None:
@@ -181,5 +189,5 @@ class Configuration:
         import hashlib  # loads OpenSSL; asked for by the metrics, not by every process
 
         shown = ((key, one.variable) for key, one in sorted(self._owned.items()) if not one.variable.kind.secret)
-        lines = [f"{key}={variable.shown(self._values[key].value)!r}" for key, variable in shown]
+        lines = [f"{key}={self._values[key].shown(variable)!r}" for key, variable in shown]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

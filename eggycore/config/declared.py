@@ -12,7 +12,7 @@ from eggycore.diagnostics import Diagnosis, diagnose
 from eggycore.errors import ConfigProblem, UsageError
 from eggycore.types import Origin
 
-__all__ = ["FILE_SUFFIX", "DeclarationFailed", "Declared", "Owned", "blamed", "names_of", "own"]
+__all__ = ["FILE_SUFFIX", "DeclarationFailed", "Declared", "Owned", "blamed", "is_secret", "names_of", "own"]
 
 FILE_SUFFIX = "_FILE"
 """KEY_FILE holds the path of a file that holds the value of KEY."""
@@ -99,6 +99,20 @@ def names_of(owned: Mapping[str, Owned]) -> dict[str, str]:
             names.setdefault(name, f"{what} of {one.owner}")
             names.setdefault(name + FILE_SUFFIX, f"the file that holds {name} of {one.owner}")
     return names
+
+
+def is_secret(owned: Mapping[str, Owned], name: str) -> bool:
+    """Whether this is a name of a secret, or would be that of one of a family's member."""
+    return any(
+        name in one.variable.names or _is_of_member(one, name) for one in owned.values() if one.variable.kind.secret
+    )
+
+
+def _is_of_member(one: Owned, name: str) -> bool:
+    family = one.settings.__family__
+    if family is None:
+        return False
+    return name.startswith(family.prefix) and name.endswith(f"_{one.variable.key.removeprefix(family.prefix)}")
 
 
 def _shared_names(owned: Mapping[str, Owned]) -> Iterable[ConfigProblem]:

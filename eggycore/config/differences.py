@@ -94,7 +94,7 @@ def _differing(one: Examined, other: Examined) -> Iterator[Difference]:
             yield Difference(
                 key=key,
                 owner=owned.owner,
-                secret=owned.variable.kind.secret,
+                secret=owned.variable.kind.secret or any(value is not None and value.hidden for value in values),
                 same_value=same_value,
                 one=sides[0],
                 other=sides[1],
@@ -111,7 +111,7 @@ def _is_only_there(sides: Sequence[Side], values: Sequence[Value | None], owned:
 def _side(owned: Owned, value: Value | None, examined: Examined) -> Side:
     variable = owned.variable
     if value is not None:
-        return Side(state="set", shown=variable.shown(value.value), origin=value.origin)
+        return Side(state="set", shown=value.shown(variable), origin=value.origin)
     if variable.key not in examined.configuration.owned:
         return Side(state="absent")
     problem = _problem_of(owned, examined.problems)

@@ -216,6 +216,8 @@ def _check_key(key: str, line: int) -> None:
         raise Malformed(f"has a key of more than {_LONGEST_KEY} characters", "Make it a name.", line)
     if not key.strip():
         raise Malformed("has an empty key", "Make it a name.", line)
+    if not key.isprintable():  # it would be printed, with whatever it does to a terminal
+        raise Malformed("has a control character in a key", "Make it a name.", line)
 
 
 def _joined(path: tuple[str, ...]) -> str:

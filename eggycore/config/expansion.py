@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Lookup", "Unexpanded", "expanded"]
+__all__ = ["Lookup", "Unexpanded", "expanded", "referred"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DEEPEST = 20
@@ -97,6 +97,22 @@ def expanded(text: str, lookup: Callable[[str], str | None]) -> str:
         return text
     parts, _ = _parsed(text, 0, 0)
     return _resolved(parts, lookup)
+
+
+def referred(text: str) -> frozenset[str]:
+    """The variables that a text refers to, those in defaults too.
+
+    Raises:
+        Unexpanded: A reference is malformed.
+    """
+    return frozenset(_names(_parsed(text, 0, 0)[0])) if "${" in text else frozenset()
+
+
+def _names(parts: Sequence[_Part]) -> Iterator[str]:
+    for part in parts:
+        if not isinstance(part, str):
+            yield part.name
+            yield from _names(part.default or ())
 
 
 def _parsed(text: str, at: int, depth: int) -> tuple[tuple[_Part, ...], int]:

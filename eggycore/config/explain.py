@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eggycore.config.configuration import Configuration
+from eggycore.config.secret import MASK
 
 __all__ = ["Candidate", "Entry", "Explanation", "entry_of", "explanation_of"]
 
@@ -68,13 +69,13 @@ def entry_of(configuration: Configuration, key: str) -> Entry:
     variable = owned.variable
     return Entry(
         key=key,
-        shown=variable.shown(value.value),
+        shown=value.shown(variable),
         origin=value.origin,
         owner=owned.owner,
         doc=variable.doc,
         default_shown=variable.default_shown,
         reloadable=variable.reload,
-        secret=variable.kind.secret,
+        secret=variable.kind.secret or value.hidden,
         type_name=variable.type_name,
         unit=variable.unit,
         also=variable.names[1:],
@@ -92,9 +93,9 @@ def _candidates(configuration: Configuration, key: str) -> Iterable[Candidate]:
     variable, value = configuration.owned[key].variable, configuration.values[key]
     origins = [found.origin_of(key) for found in value.found]
     if value.origin not in (*origins, "default"):
-        yield Candidate(origin=value.origin, shown=variable.shown(value.value), chosen=True)
+        yield Candidate(origin=value.origin, shown=value.shown(variable), chosen=True)
     for origin, found in zip(origins, value.found, strict=True):
         chosen = origin == value.origin
-        said = variable.shown_text("(in the file)" if found.text is None else found.text)
-        yield Candidate(origin=origin, shown=variable.shown(value.value) if chosen else said, chosen=chosen)
+        said = MASK if found.hidden else variable.shown_text("(in the file)" if found.text is None else found.text)
+        yield Candidate(origin=origin, shown=value.shown(variable) if chosen else said, chosen=chosen)
     yield Candidate(origin="default", shown=variable.default_shown, chosen=value.origin == "default")

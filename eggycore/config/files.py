@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from eggycore.config.declared import FILE_SUFFIX
 from eggycore.config.documents import EXTENSIONS, LONGEST, Document, parse_bytes
-from eggycore.config.expansion import Unexpanded, expanded
+from eggycore.config.expansion import Unexpanded, expanded, referred
+from eggycore.config.near import MisnamedFile, one_edit_apart
 from eggycore.config.sources import Layer
 from eggycore.errors import ConfigProblem
 
@@ -36,6 +38,7 @@ class ConfigFiles:
         environments: The environments that the folder knows; none when it holds no file for one.
         problems: What is wrong with the files.
         whole: Whether each of the files could be read.
+        misnamed: Files that are not read, and whose name is one edit away from that of one that is.
     """
 
     base: Layer
@@ -43,6 +46,7 @@ class ConfigFiles:
     environments: tuple[str, ...] = ()
     problems: tuple[ConfigProblem, ...] = ()
     whole: bool = True
+    misnamed: tuple[MisnamedFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,18 @@ def read_config_files(
         known if stems & {_BASE, *ENVIRONMENTS} else (),
         (*listing.problems, *wrong_in_base, *(wrong_in_own if environment != _BASE else ())),
         whole=not listing.problems and not any(document.failed for _, document in documents),
+        misnamed=tuple(_misnamed(file for file in listing.files if file.stem not in (_BASE, environment))),
     )
+
+
+def _misnamed(files: Iterable[_File]) -> Iterator[MisnamedFile]:
+    """Those with the name of a slip of the finger: prodution.yaml. A number at the end is none: staging2.yaml."""
+    known = (_BASE, *ENVIRONMENTS)
+    for file in files:
+        if file.stem.rstrip("0123456789_-") not in known:
+            meant = next((name for name in known if one_edit_apart(file.stem.lower(), name)), None)
+            if meant is not None:
+                yield MisnamedFile(key=file.shown, stem=file.stem, meant=meant)
 
 
 def _files(folder: Path, shown: str, problems: list[ConfigProblem], module: str = "") -> Iterator[_File]:
@@ -112,11 +127,18 @@ def _files(folder: Path, shown: str, problems: list[ConfigProblem], module: str 
                 continue
             stem, extension = os.path.splitext(entry.name)  # noqa: PTH122  (of an entry of scandir; a Path costs more)
             name = f"{shown}/{entry.name}"
-            if entry.is_dir():
+            if _is_folder(entry):
                 if not module:
                     yield from _module(Path(entry.path), name, problems)
             elif extension in EXTENSIONS:
                 yield _File(module, stem, Path(entry.path), name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: whoever reads the file says so
+        return False
 
 
 def _module(folder: Path, shown: str, problems: list[ConfigProblem]) -> Iterator[_File]:
@@ -138,7 +160,7 @@ def _marks(folders: set[Path]) -> dict[Path, str]:
 
 def _document(file: _File) -> Document:
     try:
-        if file.path.exists() and not file.path.is_file():
+        if not stat.S_ISREG(file.path.stat().st_mode):
             raise OSError(None, "not a regular file")  # a pipe would wait for a writer
         with file.path.open("rb") as opened:
             content = opened.read(LONGEST + 1)
@@ -174,7 +196,7 @@ class _Rank:
         self._origins: dict[str, str] = {}
         self._lists: set[str] = set()
         self._tables: dict[str, str] = {}
-        self._referring: set[str] = set()
+        self._referring: dict[str, frozenset[str]] = {}
 
     def layer(self) -> Layer:
         return Layer(
@@ -183,7 +205,7 @@ class _Rank:
             origins=self._origins,
             lists=frozenset(self._lists),
             tables=self._tables,
-            referring=frozenset(self._referring),
+            referring=self._referring,
         )
 
     def add(self, shown: str, document: Document) -> None:
@@ -226,5 +248,5 @@ class _Rank:
         else:
             if listed:
                 self._lists.add(name)
-            if "${" in text.replace("$${", ""):
-                self._referring.add(name)
+            if others := referred(text):
+                self._referring[name] = others

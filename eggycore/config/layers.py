@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eggycore.config.dotenv_file import DotenvFile, read_dotenv
-from eggycore.config.expansion import Lookup, Unexpanded
+from eggycore.config.expansion import Lookup, Unexpanded, referred
 from eggycore.config.sources import APP_NAME, COMMAND_LINE, FORCED, Found, Layer, Layers, Sources, Unreadable
 from eggycore.diagnostics import did_you_mean
 from eggycore.errors import ConfigProblem
@@ -42,11 +42,18 @@ def read_layers(sources: Sources, *, core: Config | None = None) -> tuple[Layers
     lookup = Lookup((sources.overrides, sources.environ), dotenv.values, dotenv.quoted)
     problems = list(dotenv.problems)
     forced = {} if sources.environment is None else {"ENVIRONMENT": sources.environment}
+    texts = dict(_expanded(dotenv, lookup, problems))
+    expandable = texts.keys() - dotenv.quoted
     above = (
         *([Layer(FORCED, forced)] if forced else []),
         Layer(COMMAND_LINE, sources.overrides),
         Layer("environment", sources.environ),
-        Layer(".env", dict(_expanded(dotenv, lookup, problems)), dotenv.lines),
+        Layer(
+            ".env",
+            texts,
+            dotenv.lines,
+            referring={name: others for name in expandable if (others := referred(dotenv.values[name]))},
+        ),
     )
     folder = sources.folder or Path()
     files: tuple[Layer, ...] = ()
@@ -55,7 +62,11 @@ def read_layers(sources: Sources, *, core: Config | None = None) -> tuple[Layers
         problems += said.problems
         files = (said.environment, said.base)
     layers = Layers(
-        (*above, *files, Layer(APP_NAME, sources.defaults)), folder, files, whole=said is None or said.whole
+        (*above, *files, Layer(APP_NAME, sources.defaults)),
+        folder,
+        files,
+        whole=said is None or said.whole,
+        misnamed=() if said is None else said.misnamed,
     )
     return layers, tuple(problems)
 

@@ -6,19 +6,20 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from eggycore.config.checks import port_conflicts, settings_problems
 from eggycore.config.configuration import Configuration, Value
 from eggycore.config.core import Config
-from eggycore.config.declared import Declared, Owned, blamed, names_of, own
+from eggycore.config.declared import Declared, Owned, blamed, is_secret, names_of, own
 from eggycore.config.facts import Facts
 from eggycore.config.layers import read_layers
 from eggycore.config.members import family_problems, members_of, strange_members
-from eggycore.config.near import NearMiss, StrangeMember, UnknownKey, near_misses, unknown_keys
+from eggycore.config.near import MisnamedFile, NearMiss, StrangeMember, UnknownKey, near_misses, unknown_keys
 from eggycore.config.overlays import admitted, ignored
+from eggycore.config.secret import MASK
 from eggycore.config.settings import Settings
 from eggycore.config.sources import COMMAND_LINE, Found, Layers, Sources, Unreadable
 from eggycore.config.variable import Variable
@@ -71,6 +72,7 @@ def examine(
     owned, problems = own([*declared, *undeclared])
     problems += family_problems(owned)
     layers, unreadable = read_layers(sources, core=next((one for one in given if isinstance(one, Config)), None))
+    layers = replace(layers, is_secret=partial(is_secret, owned))
     reading = _Reading(_facts(sources), {type(one): one for one in given})
     reading.read(owned.values(), layers.under(admitted(sources.overlays, owned)))
     members = members_of(owned, reading.values)
@@ -83,7 +85,7 @@ def examine(
     slips = tuple(near_misses(layers.names(), names_of(owned)))
     slipped = {one.key for one in slips}
     strange = strange_members((pair for pair in layers.names() if pair[0] not in slipped), owned)
-    unknown: list[NearMiss | StrangeMember | UnknownKey] = [*slips, *strange]
+    unknown: list[MisnamedFile | NearMiss | StrangeMember | UnknownKey] = [*layers.misnamed, *slips, *strange]
     told = {one.key for one in unknown}
     unknown += unknown_keys((pair for pair in layers.names_in_files() if pair[0] not in told), names_of(owned))
     configuration = Configuration(
@@ -203,15 +205,15 @@ class _Reading:
         return None
 
     def _parsed(self, one: Owned, found: tuple[Found, ...], text: str) -> Value | None:
-        variable = one.variable.under(found[0].name)
+        variable, winner = one.variable.under(found[0].name), found[0]
         try:
-            if found[0].listed and not variable.kind.many:
+            if winner.listed and not variable.kind.many:
                 raise ValueError("a list, where one value is wanted")
             value = self._parser.parse(variable, text)
         except ValueError as error:
-            self._refuse(variable, str(error), text, found[0].origin_of(variable.key), one.owner)
+            self._refuse(variable, str(error), text, winner.origin_of(variable.key), one.owner, hidden=winner.hidden)
             return None
-        return self._right(one, Value(value, found[0].origin_of(one.variable.key), found))
+        return self._right(one, Value(value, winner.origin_of(one.variable.key), found, hidden=winner.hidden))
 
     def _right(self, one: Owned, value: Value) -> Value | None:
         reason = one.variable.wrong(value.value)
@@ -221,18 +223,21 @@ class _Reading:
         if value.found and origin == value.found[0].origin_of(variable.key):
             variable = variable.under(value.found[0].name)
             origin = value.found[0].origin_of(variable.key)
-        self._refuse(variable, reason, variable.shown(value.value), origin, one.owner)
+        self._refuse(variable, reason, variable.shown(value.value), origin, one.owner, hidden=value.hidden)
         return None
 
-    def _refuse(self, variable: Variable, reason: str, text: str, origin: str, owner: str) -> None:
+    def _refuse(
+        self, variable: Variable, reason: str, text: str, origin: str, owner: str, *, hidden: bool = False
+    ) -> None:
+        is_shown = bool(text) and not hidden and not variable.kind.secret
         self.problems.append(
             ConfigProblem(
                 key=variable.key,
                 reason=reason,
-                value=None if variable.kind.secret or not text else _shortened(variable.shown_text(text)),
+                value=_shortened(variable.shown_text(text)) if is_shown else None,
                 origin=origin,
                 owner=owner,
-                action=_action(variable, text),
+                action=_action(variable, text if is_shown else MASK if text else ""),
             )
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from eggycore.diagnostics import did_you_mean
 
-__all__ = ["NearMiss", "StrangeMember", "UnknownKey", "near_misses", "one_edit_apart", "unknown_keys"]
+__all__ = ["MisnamedFile", "NearMiss", "StrangeMember", "UnknownKey", "near_misses", "one_edit_apart", "unknown_keys"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,21 @@ class UnknownKey:
     def __str__(self) -> str:
         nobody = "is not a variable of eggycore, of the app or of a selected plugin"
         return f"{self.key}, set in {self.origin}, {nobody}.{self.hint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MisnamedFile:
+    """A file of config/ that no environment reads, unless it is called by a slip of the finger as the file is.
+
+    `str()` is a sentence for the log.
+    """
+
+    key: str
+    stem: str
+    meant: str
+
+    def __str__(self) -> str:
+        return f"{self.key} is not read unless ENVIRONMENT is {self.stem}. Did you mean {self.meant!r}?"
 
 
 def unknown_keys(names: Iterable[tuple[str, str]], known: Collection[str]) -> Iterator[UnknownKey]:

@@ -13,6 +13,7 @@ from eggycore.config.declared import Declared
 from eggycore.config.loading import load
 from eggycore.config.settings import Settings
 from eggycore.config.sources import Sources
+from eggycore.config.telling import LONGEST, tell
 from eggycore.errors import ConfigError, ConfigProblem, UsageError
 from eggycore.types import Change
 
@@ -28,9 +29,9 @@ class Listener:
     Args:
         name: Who it is, for reports: "plugin db (eggycore-db 0.1.0)".
         check_config: Called before the swap; raises to refuse.
-        config_changed: Called after the swap; awaited when it returns an awaitable. One that raises must leave itself
-            as it was: only those told before it get the inverse change. Everybody gets one when the new configuration
-            does not stand the test of the seconds after it.
+        config_changed: Called after the swap; awaited, for at most 30 s, when it returns an awaitable. One that raises
+            must leave itself as it was: only those told before it get the inverse change. Everybody gets one when the
+            new configuration does not stand the test of the seconds after it.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Reloader:
         declared: The settings, as given to `load`.
         given: Settings made in code, as given to `load`: no reload changes them.
         listeners: Who is asked and told, in this order.
+        longest: Seconds that each may take over a change; then it is cancelled, and counts as one that raised.
     """
 
     def __init__(
@@ -88,11 +90,13 @@ class Reloader:
         *,
         given: Sequence[Settings] = (),
         listeners: Sequence[Listener] = (),
+        longest: float = LONGEST,
     ) -> None:
         self._current = configuration
         self._declared = tuple(declared)
         self._given = tuple(given)
         self._listeners = tuple(listeners)
+        self._longest = longest
         self._last_generation = configuration.generation
         self._pending: frozenset[str] = frozenset()
         self._warnings: tuple[str, ...] = ()
@@ -166,7 +170,7 @@ class Reloader:
         told: list[Listener] = []
         for listener in self._listeners:
             try:
-                await _tell(listener, change)
+                await self._tell(listener, change)
             except Exception as error:  # noqa: BLE001  (a plugin's code, and its error is in the result)
                 stranded = await self._take_back(change, told)
                 return self._result("undone", change.keys, error=error, blamed=listener.name, stranded=stranded)
@@ -191,10 +195,14 @@ class Reloader:
         stranded: list[tuple[str, Exception]] = []
         for listener in reversed(told):
             try:
-                await _tell(listener, inverse)
+                await self._tell(listener, inverse)
             except Exception as error:  # noqa: BLE001  (the others must still be told; it is in the result)
                 stranded.append((listener.name, error))
         return tuple(stranded)
+
+    async def _tell(self, listener: Listener, change: Change) -> None:
+        if listener.config_changed is not None:
+            await tell(listener.name, listener.config_changed, change, longest=self._longest)
 
     def _result(
         self,
@@ -216,13 +224,6 @@ class Reloader:
             warnings=self._warnings,
             ignored=self._ignored,
         )
-
-
-async def _tell(listener: Listener, change: Change) -> None:
-    if listener.config_changed is not None:
-        taken = listener.config_changed(change)
-        if taken is not None:
-            await taken
 
 
 def _difference(old: Configuration, new: Configuration) -> tuple[frozenset[str], frozenset[str]]:

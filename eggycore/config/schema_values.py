@@ -60,7 +60,7 @@ def _list(variable: Variable) -> Schema:
     """A list as such, or as its words with commas between them, of which there may be one or none."""
     word = _word_of(variable)
     if word.kind.base == "text":
-        item: Schema = {"type": ["string", "number", "boolean"], "pattern": rf"^[^,]*$|{_EXPANSION}"}
+        item: Schema = {"type": ["string", "number", "boolean"], "pattern": rf"^\s*[^,\s][^,]*$|{_EXPANSION}"}
         return {"type": ["array", "string", "number", "boolean", "null"], "items": item}
     one = _pattern(word)
     text = rf"^\s*(?:{one})?\s*(?:,\s*(?:{one})?\s*)*$|{_EXPANSION}"
@@ -90,13 +90,21 @@ def _texts(variable: Variable) -> Schema:
 
 def _types_of_numbers(variable: Variable) -> list[str]:
     """What it can be written as: as a text, and some without quotes."""
-    unquoted = {"boolean": "boolean", "integer": "integer", "number": "number", "duration": "number", "size": "number"}
-    other = unquoted.get(variable.kind.base)
-    return [other, "string"] if other is not None else ["string"]
+    match variable.kind.base:
+        case "boolean":
+            return ["boolean", "integer", "string"]  # of the integers 0 and 1: see `_limits`
+        case "integer":
+            return ["integer", "string"]
+        case "number" | "duration" | "size":
+            return ["number", "string"]
+        case _:
+            return ["string"]
 
 
 def _limits(variable: Variable) -> Schema:
-    """The limits of what is written without quotes; of a duration or size without a unit, that can only be zero."""
+    """The limits of what is written without quotes; a duration or size without a unit can only be zero there."""
+    if variable.kind.base == "boolean":
+        return {"minimum": 0, "maximum": 1}
     unit: Decimal | int = 1
     least: Schema = {}
     if variable.kind.base in ("duration", "size"):
@@ -171,6 +179,6 @@ def _pattern(variable: Variable) -> str:
         case "choice":
             return _in_any_case(variable.kind.choices)
         case "url":
-            return r"[A-Za-z][A-Za-z0-9+.-]*://.+"
+            return r"[A-Za-z][A-Za-z0-9+.-]*://\S+"
         case _:
             return r".*\S.*"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from eggycore.errors import ConfigProblem
 
 if TYPE_CHECKING:
     from eggycore.config.documents import Document
+    from eggycore.config.near import MisnamedFile
 
 __all__ = ["APP_NAME", "COMMAND_LINE", "FORCED", "Found", "Layer", "Layers", "Sources", "Unreadable"]
 
@@ -56,7 +57,7 @@ class Layer:
         lines: The line of each, from 1, when the source is a file.
         origins: What the source of a value is called where it is not `origin`.
         lists: The variables that are written as lists.
-        referring: The variables whose texts refer to others with `${NAME}`, and are expanded here.
+        referring: The variables whose texts refer to others with `${NAME}`, and are expanded here; each with those.
         tables: Names that hold more names, each with where it is written.
     """
 
@@ -66,7 +67,7 @@ class Layer:
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     lists: frozenset[str] = frozenset()
     tables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    referring: frozenset[str] = frozenset()
+    referring: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Document, origin: str) -> Layer:
@@ -85,7 +86,8 @@ class Found:
     """A value that a layer sets, under which name: its text, or the file that holds it.
 
     `listed` tells that it is written as a list: the text is the words with commas between them. `refers` tells that
-    the source does not say the text itself, because it refers to other variables with `${NAME}`.
+    the source does not say the text itself, because it refers to other variables with `${NAME}`; `hidden`, that one of
+    those is a secret, so that nobody may see this text either.
     """
 
     origin: str
@@ -94,6 +96,7 @@ class Found:
     file: str | None = None
     listed: bool = False
     refers: bool = False
+    hidden: bool = False
 
     def origin_of(self, key: str) -> str:
         """The origin of the value of `key`: the file, and where the file was named, when there is one.
@@ -123,12 +126,16 @@ class Layers:
         folder: What relative paths start from.
         files: Those of `layers` that are files of config/.
         whole: Whether each of those files could be read; else nobody knows what is set and what is not.
+        misnamed: Files of config/ that are not read, and perhaps were meant to be.
+        is_secret: Whether a variable is a secret; what refers to one with `${NAME}` is found as hidden.
     """
 
     layers: tuple[Layer, ...]
     folder: Path = Path()
     files: tuple[Layer, ...] = ()
     whole: bool = True
+    misnamed: tuple[MisnamedFile, ...] = ()
+    is_secret: Callable[[str], bool] = lambda name: False
 
     def find(self, names: Iterable[str]) -> tuple[Found, ...]:
         """What each layer says that sets one of the names, the winner first: the first name, in the strongest layer.
@@ -136,7 +143,25 @@ class Layers:
         Raises:
             Unreadable: One layer sets both a name and its file.
         """
-        return tuple(found for name in names for layer in self.layers for found in _in_layer(layer, name))
+        return tuple(
+            replace(found, hidden=True) if found.refers and self._holds_secret(layer.referring[name]) else found
+            for name in names
+            for layer in self.layers
+            for found in _in_layer(layer, name)
+        )
+
+    def _holds_secret(self, others: Iterable[str]) -> bool:
+        """Whether one of these is a secret, or refers to one in .env."""
+        lines = {key: more for one in self.layers if one not in self.files for key, more in one.referring.items()}
+        seen: set[str] = set()
+        rest = set(others)
+        while rest:
+            other = rest.pop()
+            if self.is_secret(other):
+                return True
+            seen.add(other)
+            rest |= lines.get(other, frozenset()) - seen
+        return False
 
     def text_of(self, found: Found) -> str:
         """The text of a value, read from its file where it names one, without the line ends that close the file.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eggycore.config.configuration import Configuration
 from eggycore.config.explain import entry_of
 from eggycore.diagnostics import diagnose
-from eggycore.errors import ConfigError, EggycoreError
+from eggycore.errors import ConfigError, ConfigProblem, EggycoreError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eggycore.config.reload import ReloadResult
     from eggycore.reload_record import ReloadStatus
 
-__all__ = ["failure_dict", "outcome_dict", "status_dict"]
+__all__ = ["failure_dict", "failure_text", "outcome_dict", "status_dict"]
 
 _ASK_THE_LOG = "The log of the process says more."
 
@@ -72,6 +72,20 @@ def failure_dict(error: Exception) -> dict[str, object]:
     reason, cause, action = _reasons(error)
     problems = error.problems if isinstance(error, ConfigError) else ()
     return {"reason": reason, "cause": cause, "action": action, "problems": [asdict(problem) for problem in problems]}
+
+
+def failure_text(error: Exception) -> str:
+    """Why a reload failed, like `failure_dict`, in a line for people."""
+    reason, cause, action = _reasons(error)
+    problems = error.problems if isinstance(error, ConfigError) else ()
+    return " ".join(part for part in (reason, *map(_sentences, problems), cause, action) if part)
+
+
+def _sentences(problem: ConfigProblem) -> str:
+    """A problem in a line. No colon follows the name: what follows that of a secret would be taken for its value."""
+    value = f" {problem.value!r}" if problem.value is not None else ""
+    where = f", {problem.origin}" if problem.origin else ""
+    return f"{problem.key}{value}{where}, is wrong: {problem.reason}. {problem.action}".rstrip()
 
 
 def _reasons(error: Exception) -> tuple[str, str, str]:

@@ -138,6 +138,13 @@ def test_check_reports_every_problem_with_exit_code_2(run: Run) -> None:
     assert "\n\n2. GREETING_BROKEN 'perhaps': " in result.stderr
 
 
+def test_check_tells_of_a_wrong_name_once(run: Run) -> None:
+    result = run("config", "check", "--set", "GREETNG=hi")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Did you mean 'GREETING'?" in result.stderr
+    assert "warning" not in result.stderr
+
+
 def test_check_takes_another_environment_with_its_files_and_starts_nothing(run: Run, folder: Path) -> None:
     write_config(folder, "base", greeting="hello")
     write_config(folder, "production", startup_timeout="soon", greting="x")

@@ -165,6 +165,8 @@ async def test_show_tells_what_is_in_force_there_and_not_what_is_written_here(
         (folder / ".env").write_text("GREETING=good day\nGREETING_VOICE=loud\n")
         assert "good day" not in (await call("config", "show", "--running")).stdout
         await service.runtime.reload(by="a test")
+        await service.runtime.reload(by="the same test")
+        again = (await call("config", "show", "--running")).stdout.splitlines()[0]
         (folder / ".env").write_text("LOG_LEVEL=loud\n")
         await service.runtime.reload(by="another test")
         shown = (await call("config", "show", "--running", url_of(service))).stdout
@@ -175,6 +177,7 @@ async def test_show_tells_what_is_in_force_there_and_not_what_is_written_here(
         r"the last reload was refused at 20\d\d-\S+\+00:00, asked for by another test\.",
         headline,
     )
+    assert re.search(r": the last reload changed nothing at \S+, asked for by the same test\.$", again)
     assert re.search(r"^GREETING +good day +\.env line 1$", shown, flags=re.MULTILINE)
     assert re.search(
         r"^GREETING_VOICE +soft \(another value waits for a restart\) +default$", shown, flags=re.MULTILINE

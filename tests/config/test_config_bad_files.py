@@ -86,10 +86,13 @@ def test_what_is_no_regular_file_is_reported_and_not_waited_for(tmp_path: Path) 
     (tmp_path / "config").mkdir()
     os.mkfifo(tmp_path / "config" / "base.json")
     (tmp_path / "config" / "base.toml").symlink_to("nowhere")
+    (tmp_path / "config" / "base.yaml").symlink_to("base.yaml")
     assert report(tmp_path).split("\n\n")[1:] == [
         "1. config/base.json: cannot be read: not a regular file.\n"
         "     action: Make it readable for this user, or remove it.",
         "2. config/base.toml: cannot be read: no such file or directory.\n"
+        "     action: Make it readable for this user, or remove it.",
+        "3. config/base.yaml: cannot be read: too many levels of symbolic links.\n"
         "     action: Make it readable for this user, or remove it.",
     ]
 
@@ -249,6 +252,16 @@ def test_keys_that_nobody_declares_are_warnings(tmp_path: Path) -> None:
     text = report(tmp_path, {"LOG_LEVEL": "loud"})
     assert text.endswith("\n\n" + "\n".join(f"warning: {line}" for line in expected))
     assert "hunter2" not in text
+
+
+def test_a_file_whose_name_is_a_slip_of_the_finger_is_a_warning(tmp_path: Path) -> None:
+    write(tmp_path, prodution_yaml="x: 1\n", database__bse_toml="x = 1\n", staging2_json={}, prod_json={})
+    expected = [
+        "config/database/bse.toml is not read unless ENVIRONMENT is bse. Did you mean 'base'?",
+        "config/prodution.yaml is not read unless ENVIRONMENT is prodution. Did you mean 'production'?",
+    ]
+    assert list(map(str, read(tmp_path).unknown)) == expected
+    assert list(map(str, read(tmp_path, {"ENVIRONMENT": "prodution"}).unknown))[0] == expected[0]
 
 
 def test_what_nobody_reads_in_the_environment_is_no_warning(tmp_path: Path) -> None:

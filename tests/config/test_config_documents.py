@@ -250,6 +250,7 @@ def test_what_is_set_twice_is_told_with_both_lines(format: Format, text: str, fi
         ("yaml", "a: \x07", ", line 1, column 4", "holds U+0007, which YAML forbids", "Remove the character."),
         ("yaml", "a:\n  <<: x", ", line 2", "merges (<<) what is no table", "Name the anchor of a table."),
         ("json", '{"": 1}', ", line 1", "has an empty key", "Make it a name."),
+        ("json", '{"a":\n{"\\u001b[31m": 1}}', ", line 2", "has a control character in a key", "Make it a name."),
         ("yaml", f"{'k' * 257}: 1", ", line 1", "has a key of more than 256 characters", "Make it a name."),
         ("json", '{"a": "\ud800"}', ", line 1", "not UTF-8", "Save the file as UTF-8."),
         ("yaml", "a: 1\nb: \0", ", line 2", "holds a NUL character, as if binary", "Make it a text."),

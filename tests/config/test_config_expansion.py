@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eggycore.config import Declared, Secret, Settings, Sources, env, load
-from eggycore.config.expansion import Lookup, Unexpanded, expanded
+from eggycore.config.expansion import Lookup, Unexpanded, expanded, referred
 from eggycore.diagnostics import diagnose, render
 from eggycore.errors import ConfigError
 from eggycore.types import Origin
@@ -49,6 +49,11 @@ ENVIRON = {"A": "1", "EMPTY": "", "REFERENCE": "${A}"}
 )
 def test_a_text_is_expanded(text: str, value: str) -> None:
     assert expanded(text, ENVIRON.get) == value
+
+
+def test_the_variables_that_a_text_refers_to_are_those_in_defaults_too() -> None:
+    assert referred("${A}$${B}${C:-x${D:-${E}}}") == {"A", "C", "D", "E"}
+    assert referred("A $B {C}") == set()
 
 
 MALFORMED = "Write ${NAME} or ${NAME:-default}, or $${ for the two characters."

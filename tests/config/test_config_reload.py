@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from eggycore.config import (
     load,
 )
 from eggycore.config.contents import content_digest
+from eggycore.config.telling import ListenerOverran
 from eggycore.diagnostics import diagnose, render
 from eggycore.errors import ConfigError, ConfigProblem, ConfigRefused
 from eggycore.types import Change, Origin
@@ -48,13 +51,17 @@ CORE = Declared(Config, Origin("eggycore", kind="core"))
 class World:
     """A reloader over variables that a test sets, and listeners that keep what they are told."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, longest: float = 30.0) -> None:
         self.environ: dict[str, str] = {}
         self.sources = Sources(self.environ, None)
         self.told: list[tuple[str, bool, int]] = []
         self.refusing: dict[str, Exception] = {}
         self.failing: dict[tuple[str, bool], BaseException] = {}
-        self.reloader = Reloader(load([POOL], self.sources), [POOL], listeners=[self.listener(name) for name in names])
+        self.hanging: set[tuple[str, bool]] = set()
+        self.reached = asyncio.Event()
+        self.reloader = Reloader(
+            load([POOL], self.sources), [POOL], listeners=[self.listener(name) for name in names], longest=longest
+        )
 
     def listener(self, name: str) -> Listener:
         def check(change: Change) -> None:
@@ -67,6 +74,9 @@ class World:
             await asyncio.sleep(0)
             if (name, change.inverse) in self.failing:
                 raise self.failing[name, change.inverse]
+            if (name, change.inverse) in self.hanging:
+                self.reached.set()
+                await asyncio.Event().wait()
             self.told.append((name, change.inverse, change.new[Pool].idle))
 
         return Listener(name=name, check_config=check, config_changed=changed)
@@ -201,12 +211,74 @@ async def test_a_generation_number_is_never_used_twice() -> None:
 
 async def test_a_reload_that_is_cancelled_half_way_takes_back_what_it_did() -> None:
     world = World("db", "cache")
-    world.failing["cache", False] = asyncio.CancelledError()
+    world.hanging.add(("cache", False))
     world.environ["POOL_IDLE"] = "5"
+    reload = asyncio.create_task(world.reloader.reload(world.sources))
+    await world.reached.wait()
+    reload.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await world.reloader.reload(world.sources)
+        await reload
     assert world.pool == Pool()
     assert world.told == [("db", False, 5), ("db", True, 2)]
+
+
+async def test_one_that_awaits_what_somebody_else_has_cancelled_has_failed_like_any_other() -> None:
+    world = World("db", "cache")
+    world.failing["cache", False] = asyncio.CancelledError()
+    world.environ["POOL_IDLE"] = "5"
+    result = await world.reloader.reload(world.sources)
+    assert (result.outcome, result.blamed) == ("undone", "cache")
+    assert str(result.error) == "it raised CancelledError"
+    assert world.told == [("db", False, 5), ("db", True, 2)]
+
+
+async def test_one_that_hangs_is_cut_and_named_and_holds_up_no_later_reload() -> None:
+    world = World("db", "cache", longest=0.05)
+    world.hanging.add(("cache", False))
+    world.environ["POOL_IDLE"] = "5"
+    result = await world.reloader.reload(world.sources)
+    assert (result.outcome, result.blamed, result.generation) == ("undone", "cache", 1)
+    assert world.told == [("db", False, 5), ("db", True, 2)]
+    assert isinstance(result.error, ListenerOverran)
+    assert "await asyncio.Event().wait()" in result.error.stack
+    assert render(diagnose(replace(result.error, stack="  File ..."))) == (
+        "Cache did not take the change over within 0.05 s.\n"
+        "  cause:  It was waiting here:\n"
+        "  File ...\n"
+        "  action: Bound what its config_changed waits for, or have a service do that work."
+    )
+    world.hanging.clear()
+    assert (await world.reloader.reload(world.sources)).outcome == "applied"
+
+
+async def test_one_that_hangs_in_the_inverse_is_named_and_the_others_are_told() -> None:
+    world = World("db", "cache", "mail", longest=0.05)
+    world.hanging.add(("cache", True))
+    world.failing["mail", False] = OSError()
+    world.environ["POOL_IDLE"] = "5"
+    result = await world.reloader.reload(world.sources)
+    assert [name for name, _ in result.stranded] == ["cache"]
+    assert ("db", True, 2) in world.told
+    assert world.pool == Pool()
+
+
+async def test_one_that_does_not_let_itself_be_cancelled_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eggycore.config.telling.CANCEL_GRACE", 0.05)
+    goes_on, tasks = asyncio.Event(), list[Any]()
+
+    async def changed(change: Change) -> None:
+        tasks.append(asyncio.current_task())
+        while not goes_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await goes_on.wait()
+
+    listeners = [Listener(name="mail", config_changed=changed)]
+    reloader = Reloader(load([POOL], Sources({}, None)), [POOL], listeners=listeners, longest=0.05)
+    result = await reloader.reload(Sources({"POOL_IDLE": "5"}, None))
+    assert (result.outcome, result.blamed) == ("undone", "mail")
+    goes_on.set()
+    assert (await reloader.reload(Sources({"POOL_IDLE": "5"}, None))).outcome == "applied"
+    await asyncio.wait(tasks)
 
 
 async def test_reloads_wait_for_each_other() -> None:

@@ -224,6 +224,18 @@ def test_a_check_that_raises_is_blamed_on_its_owner_without_its_text() -> None:
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+def test_a_check_that_yields_no_problems_is_blamed_on_its_owner() -> None:
+    class Broken(Settings):
+        mode: str = env("BROKEN_MODE", default="a")
+
+        def problems(self) -> Iterable[ConfigProblem]:
+            return ["too short"]  # type: ignore[list-item]  # the mistake that is meant
+
+    with pytest.raises(DeclarationFailed, match=r"\.problems\(\) raised TypeError\.$") as caught:
+        load([Declared(Broken, CACHE)], Sources({}, Path()))
+    assert str(caught.value.__cause__) == "problems() yields ConfigProblem, not str"
+
+
 def test_a_default_that_raises_is_blamed_on_its_owner() -> None:
     class Broken(Settings):
         cores: int = env("BROKEN_CORES", default=lambda facts: int(facts.environ["NOWHERE"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -86,6 +87,25 @@ async def test_a_signal_goes_to_all_who_share_the_process_whoever_leaves_first()
     assert [target.asked for target in targets] == [["reload"], ["reload", "SIGTERM"]]
     second.__exit__(None, None, None)
     assert signal.getsignal(signal.SIGHUP) == before
+
+
+async def test_a_reload_by_signal_knows_nothing_of_the_request_that_the_signal_interrupted():
+    request_id = ContextVar("request_id", default="none")
+    seen = []
+
+    class Reloading(Target):
+        def request_reload(self) -> None:
+            seen.append(request_id.get())
+
+    async def request() -> None:
+        request_id.set("of a stranger")
+        signal.raise_signal(signal.SIGHUP)
+
+    with Process() as process:
+        process.attach(Reloading())
+        await asyncio.create_task(request())
+        await asyncio.sleep(0)
+    assert seen == ["none"]
 
 
 def test_a_stop_before_anything_opened_is_a_clean_end_of_run():

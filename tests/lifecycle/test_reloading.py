@@ -480,13 +480,55 @@ async def test_a_failed_reload_degrades_health_until_the_next_good_one_and_keeps
         assert report["status"] is True, "the last good configuration serves"
         details = report["details"]
         assert isinstance(details, dict)
-        assert details["configuration"]["reason"].startswith(
-            "the last reload was refused: The configuration has 1 problem."
+        assert details["configuration"]["reason"] == (
+            "the last reload was refused: The configuration has 1 problem. LIMIT 'none', .env line 2, is wrong:"
+            " not a whole number. Set it to a whole number of at least 1."
         )
         assert "not-for-you" not in str(report)
         (tmp_path / ".env").write_text("LIMIT_SECRET=not-for-you\n")
         await service.runtime.reload()
         assert service.runtime.health.report_dict()["checks"] == {"limits": "OK"}
+
+
+class Careless(App):
+    """Says a secret in what one of its hooks raises."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        self.hook = hook
+
+    @hookimpl
+    def check_config(self, change: Change) -> None:
+        if self.hook == "check_config":
+            raise RuntimeError(f"no connection with {change.new[Limits].secret.reveal()}")
+
+    @hookimpl
+    async def config_changed(self, change: Change) -> None:
+        raise RuntimeError(f"no connection with {change.new[Limits].secret.reveal()}")
+
+
+@pytest.mark.parametrize("hook", ["check_config", "config_changed"])
+async def test_health_tells_the_type_of_what_a_plugin_raised_and_not_its_text(tmp_path: Path, hook: str) -> None:
+    async with serving(Careless(hook), tmp_path) as service:
+        (tmp_path / ".env").write_text("LIMIT_SECRET=not-for-you\n")
+        result = await service.runtime.reload()
+        details: Any = service.runtime.health.report_dict(verbose=True)["details"]
+        assert details["configuration"]["reason"] == (
+            f"the last reload was {result.outcome}: App Careless failed in {hook}. RuntimeError was raised."
+            " The log of the process says more."
+        )
+
+
+async def test_health_tells_what_is_wrong_with_a_secret_and_masks_nothing_of_that(tmp_path: Path) -> None:
+    async with serving(folder=tmp_path) as service:
+        (tmp_path / ".env").write_text("LIMIT_SECRET=a\nLIMIT_SECRET_FILE=b\n")
+        await service.runtime.reload()
+        details: Any = service.runtime.health.report_dict(verbose=True)["details"]
+        assert details["configuration"]["reason"] == (
+            "the last reload was refused: The configuration has 1 problem. LIMIT_SECRET, .env line 1 and in .env line"
+            " 2, is wrong: set twice, by LIMIT_SECRET and by LIMIT_SECRET_FILE. Remove LIMIT_SECRET or"
+            " LIMIT_SECRET_FILE."
+        )
 
 
 # --- what the core takes over

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tests.servers.ports import HOST, shared_folder
 
@@ -87,7 +87,8 @@ def run(words: Sequence[str], *, user: str | None, cwd: Path, given: str = "") -
     Raises:
         ServerFailed: It failed; with all that it printed.
     """
-    done = subprocess.run(words, input=given, cwd=cwd, capture_output=True, text=True, env=environ(), **_identity(user))
+    command = _as_user(words, user)
+    done = subprocess.run(command, input=given, cwd=cwd, capture_output=True, text=True, env=environ())
     if done.returncode != 0:
         raise ServerFailed(f"{words[0]} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
 
@@ -216,14 +217,13 @@ class Server(ABC):
         self._log_begins = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command,
+                _as_user(self._command, self._account),
                 cwd=self.folder,
                 env=environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # the terminal's Ctrl-C is for pytest, which then ends the server
-                **_identity(self._account),
             )
         return self._process
 
@@ -334,10 +334,15 @@ def _is_frozen(pid: int) -> bool:
     return state in {"T", "Z"}
 
 
-def _identity(user: str | None) -> dict[str, Any]:
+def _as_user(words: Sequence[str], user: str | None) -> list[str]:
+    """The command line that runs as another user.
+
+    Not Popen's `user=`: with it Python forks, and gRPC's handlers in the child may end it before it becomes the server.
+    """
     if user is None:
-        return {}
-    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+        return list(words)
+    group = str(pwd.getpwnam(user).pw_gid)
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--", *words]
 
 
 def flags(options: Mapping[str, str]) -> list[str]:

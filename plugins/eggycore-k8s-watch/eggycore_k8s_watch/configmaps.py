@@ -108,7 +108,8 @@ class ConfigMapWatch:
             self._runtime.health.look_again(CHECK)
 
     async def _take_over(self, objects: Objects) -> None:
-        before, self._problems = self._problems, self._configmaps.take(objects)
+        overlays = await asyncio.to_thread(self._configmaps.read, objects)
+        before, self._problems = self._problems, self._configmaps.take(overlays)
         if self._problems and self._problems != before:
             what = "a ConfigMap is not taken over; its last good values stay"
             log.error(what, reason=explain(ConfigError(self._problems)))

@@ -197,5 +197,7 @@ def _stand_in(variable: Variable) -> str:
             return variable.kind.choices[0]
         case "words":
             return ""
+        case "url":
+            return "https://unknown.invalid"
         case _:
             return "unknown"

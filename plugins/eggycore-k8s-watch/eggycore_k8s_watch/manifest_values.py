@@ -94,7 +94,7 @@ def values_of(app: App) -> Values:
 def _set_here(app: App) -> Iterator[tuple[str, str]]:
     for key, one in app.settings.owned.items():
         value = app.settings.values[key]
-        if key not in _OF_THE_POD and not one.variable.kind.secret and _is_set_here(value, one.variable):
+        if key not in _OF_THE_POD and not _holds_secret(value, one.variable) and _is_set_here(value, one.variable):
             yield key, "" if value.value is None else one.variable.written(value.value)
 
 
@@ -106,9 +106,17 @@ def _is_set_here(value: Value, variable: Variable) -> bool:
 
 def _secrets(app: App) -> Iterator[SecretRef]:
     for key, one in sorted(app.settings.owned.items()):
-        if one.variable.kind.secret:
-            is_set = _is_set_here(app.settings.values[key], one.variable)
+        value = app.settings.values[key]
+        is_set = _is_set_here(value, one.variable)
+        if one.variable.kind.secret or (is_set and _holds_secret(value, one.variable)):
             yield SecretRef(key=key, required=is_set or key in app.settings.lacking)
+
+
+def _holds_secret(value: Value, variable: Variable) -> bool:
+    """Whether nobody may see the value: it is a secret, refers to one, or is a URL with a password."""
+    if variable.kind.secret or value.hidden:
+        return True
+    return variable.kind.base == "url" and value.value is not None and value.shown(variable) != str(value.value)
 
 
 def _is_file(app: App, key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ KINDS = (
 """What can be made, in an order in which it can be applied."""
 
 REPLICAS = 2
+
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,12 @@ def make_manifests(options: RuntimeOptions, wish: Wish) -> Manifests:
     app = blueprint.here()
     namespace = wish.namespace or str(app.settings.value("K8S_NAMESPACE") or "default")
     replicas = wish.replicas or (1 if app.is_embedded_allowed else REPLICAS)
+    if not _NAMESPACE.fullmatch(namespace):
+        raise ManifestsRefused(
+            what=f"{namespace!r} is no name of a namespace.",
+            why="Such a name has at most 63 small letters, digits and hyphens, with no hyphen at either end.",
+            action="Correct --namespace, or K8S_NAMESPACE.",
+        )
     _check(app, replicas)
     values = values_of(app)
     migrates = app.settings.value("DATABASE_MIGRATIONS") not in (None, "off")
@@ -181,7 +190,8 @@ def _header(app: App, options: RuntimeOptions, wish: Wish) -> str:
 def _shown(app: App, overrides: Mapping[str, str]) -> Iterable[str]:
     for key, text in overrides.items():
         one = app.settings.by_name(key)
-        yield f"{key}={'...' if one is None or one.variable.kind.secret else text}"
+        is_shown = one is not None and one.variable.shown_text(text) == text  # no secret, and no URL with a password
+        yield f"{key}={text if is_shown else '...'}"
 
 
 def _option(name: str, value: str | None) -> list[str]:

@@ -15,7 +15,7 @@ from eggycore.diagnostics import diagnose
 from eggycore.metrics import Registry
 from eggycore_k8s_watch.api import ApiClient, WatchEvent
 from eggycore_k8s_watch.errors import ApiError, ApiRefused, BadAnswer, Gone
-from eggycore_k8s_watch.objects import Collection, Object, name_of, version_of
+from eggycore_k8s_watch.objects import Collection, Object, metadata, name_of, version_of
 
 __all__ = ["Objects", "Pace", "Reflector", "Trouble"]
 
@@ -293,7 +293,7 @@ def _is_older(version: str, than: str) -> bool:
 
 
 def _mark(one: Object) -> tuple[object, str]:
-    return one.get("metadata", {}).get("uid"), version_of(one)
+    return metadata(one).get("uid"), version_of(one)
 
 
 def _marks(objects: Objects) -> dict[str, tuple[object, str]]:

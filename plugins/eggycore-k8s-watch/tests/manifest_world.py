@@ -15,12 +15,14 @@ from eggycore.cli import eggycore
 
 APP = """
 from eggycore import Secret, Settings, env, hookimpl
+from eggycore.config import Url
 
 
 class ShopSettings(Settings):
     greeting: str = env("SHOP_GREETING", default="hello", doc="What to say.", reload=True)
     limit: int = env("SHOP_LIMIT", default=10, ge=1, doc="Most orders of a page.")
     token: Secret[str] = env("SHOP_TOKEN", doc="Who may order.")
+    partner: Url | None = env("SHOP_PARTNER", default=None, doc="Who delivers.")
     key: Secret[str] | None = env("SHOP_KEY", default=None, doc="What signs orders.")
 
 

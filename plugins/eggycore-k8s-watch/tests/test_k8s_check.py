@@ -37,6 +37,14 @@ def test_what_manifests_writes_check_finds_right(world, words: tuple[str, ...]) 
     assert findings(world, text, *options) == []
 
 
+def test_a_url_that_the_app_refuses_is_told_without_its_password(world) -> None:
+    text = changed("- {name: LOG_LEVEL, value: info}", '- {name: SHOP_PARTNER, value: "https://me:hunter2@"}')
+    result = world.check(text)
+    assert result.exit_code == 1, result.stderr
+    assert "SHOP_PARTNER 'https://me:******@': not a URL: it has no host.\n" in result.stdout
+    assert "hunter2" not in result.stdout + result.stderr
+
+
 def test_findings_are_told_with_place_reason_and_action_and_counted(world) -> None:
     text = changed("value: info}", "value: loud}").replace(", limits: {memory: 256Mi}", "")
     result = world.check(text)

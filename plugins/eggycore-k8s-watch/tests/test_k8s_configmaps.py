@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from eggycore.types import HealthCheck
 from eggycore_k8s_watch.configmaps import ConfigMapWatch, configmap_check
 from eggycore_k8s_watch.errors import ApiRefused, ApiUnreachable, ConfigMapMissing, Forbidden
 from eggycore_k8s_watch.objects import version_of
+from eggycore_k8s_watch.overlays import Overlay, overlay_of
 from tests.servers.certificates import Certificates
 from tests.servers.kubernetes import KubernetesAPI
 
@@ -198,6 +200,24 @@ async def test_a_configmap_of_1_mib_is_taken_over(server: KubernetesAPI, tmp_pat
     async with watching(server, tmp_path) as service:
         server.put("configmaps", "shop", "forms", data={"GREETING": "x" * 1_000_000})
         await until(lambda: len(greeting(service)) == 1_000_000)
+
+
+async def test_documents_are_read_beside_the_event_loop(
+    server: KubernetesAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set[threading.Thread]()
+
+    def reading(origin: str, data: Mapping[str, str], **more: Any) -> Overlay:
+        threads.add(threading.current_thread())
+        return overlay_of(origin, data, **more)
+
+    monkeypatch.setattr("eggycore_k8s_watch.overlays.overlay_of", reading)
+    server.put("configmaps", "shop", "forms", data={"base.yaml": "greeting: hi"})
+    async with watching(server, tmp_path) as service:
+        server.put("configmaps", "shop", "forms", data={"base.yaml": "greeting: ho"})
+        await until(lambda: greeting(service) == "ho")
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 # --- what is not taken over

@@ -165,6 +165,19 @@ def test_no_secret_is_written_wherever_it_is_set(world, monkeypatch: pytest.Monk
     assert "hunter2" not in result.stdout + result.stderr
 
 
+def test_what_refers_to_a_secret_and_a_url_with_a_password_are_references_too(world) -> None:
+    (world.folder / ".env").write_text("SHOP_TOKEN=hunter2\nSHOP_GREETING=hi ${SHOP_TOKEN}\n")
+    with_password = world.run("manifests", "--set", "SHOP_PARTNER=https://me:hunter2@partner.example")
+    assert with_password.exit_code == 0, with_password.stderr
+    assert "hunter2" not in with_password.stdout + with_password.stderr
+    made = world.manifests("--set", "SHOP_PARTNER=https://me:hunter2@partner.example")
+    assert made["ConfigMap"]["data"] == {}
+    for key in ("SHOP_GREETING", "SHOP_PARTNER"):
+        assert environment(made)[key]["valueFrom"] == {"secretKeyRef": {"name": "eggyapp-shop", "key": key}}
+    plain = world.manifests("--set", "SHOP_PARTNER=https://partner.example")
+    assert environment(plain)["SHOP_PARTNER"]["value"] == "https://partner.example"
+
+
 def test_reloadable_settings_go_to_the_configmap_and_the_others_to_the_pod(
     world, monkeypatch: pytest.MonkeyPatch
 ) -> None:

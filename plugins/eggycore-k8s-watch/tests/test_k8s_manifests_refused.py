@@ -45,6 +45,12 @@ PLUGINS = ("--plugins", "db,cache,monitoring,k8s-watch")
             "  action: Set SERVICE_NAME to one.",
         ),
         (
+            ("--namespace", "Corner Shop"),
+            "No manifests can be written: 'Corner Shop' is no name of a namespace.\n"
+            "  cause:  Such a name has at most 63 small letters, digits and hyphens, with no hyphen at either end.\n"
+            "  action: Correct --namespace, or K8S_NAMESPACE.",
+        ),
+        (
             ("--kind", "ServiceMonitor", "--plugins", ""),
             "No manifests can be written: the app needs no ServiceMonitor.\n"
             "  cause:  With these plugins and settings nothing asks for it.\n"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eggycore.testing import running
 from eggycore.types import Change, Control
 from eggycore_k8s_watch import mounted
 from eggycore_k8s_watch.mounted import CHECK, mount_check, mount_initializer
+from eggycore_k8s_watch.overlays import Overlay, overlay_of
 from tests.servers import Volume
 
 SOON = 1.0
@@ -130,6 +132,22 @@ async def test_a_swap_is_told_within_a_second_and_whole(tmp_path: Path) -> None:
             assert app.told[-1][0] - begin < SOON
     assert all(str(limit) == label for _, limit, label in app.told)
     assert [limit for _, limit, _ in app.told][-6:] == [2, 3, 4, 5, 6, 7]
+
+
+async def test_documents_are_read_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set[threading.Thread]()
+
+    def reading(origin: str, data: Mapping[str, str], **more: Any) -> Overlay:
+        threads.add(threading.current_thread())
+        return overlay_of(origin, data, **more)
+
+    monkeypatch.setattr("eggycore_k8s_watch.mounted.overlay_of", reading)
+    volume = Volume(tmp_path, {"base.yaml": "limit: 1"})
+    async with running(App(tmp_path)) as service:
+        await asyncio.to_thread(volume.write, {"base.yaml": "limit: 2"})
+        await until(lambda: service.runtime.config[Rates].limit == 2)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_a_key_that_comes_and_a_key_that_goes(tmp_path: Path) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
 from eggycore.config.sources import Layer
 from eggycore.diagnostics import diagnose, render
 from eggycore.errors import ConfigError
@@ -92,7 +97,7 @@ def test_what_is_binary_is_ignored_with_a_word() -> None:
 
 def test_of_several_configmaps_the_later_name_wins() -> None:
     maps = ConfigMaps(namespace="shop", environment="production")
-    maps.take({"b": configmap("b", A="b", B="b"), "a": configmap("a", binary=("x",), A="a", C="a")})
+    maps.take(maps.read({"b": configmap("b", A="b", B="b"), "a": configmap("a", binary=("x",), A="a", C="a")}))
     assert effective(maps.layers) == {"A": "b", "B": "b", "C": "a"}
     assert maps.troubles == ()
     assert maps.warnings == ("ConfigMap shop/a, key x, is ignored: it is binary data, not text.",)
@@ -100,37 +105,52 @@ def test_of_several_configmaps_the_later_name_wins() -> None:
 
 def test_a_deleted_configmap_keeps_its_values_until_it_is_back() -> None:
     maps = ConfigMaps(namespace="shop", environment="production")
-    maps.take({"forms": configmap(A="1"), "mails": configmap("mails", B="1")})
-    maps.take({"mails": configmap("mails", B="2")})
+    maps.take(maps.read({"forms": configmap(A="1"), "mails": configmap("mails", B="1")}))
+    maps.take(maps.read({"mails": configmap("mails", B="2")}))
     assert effective(maps.layers) == {"A": "1", "B": "2"}
     assert maps.troubles == ("ConfigMap shop/forms is deleted; its last values are kept",)
-    maps.take({"forms": configmap(B="3"), "mails": configmap("mails", B="2")})
+    maps.take(maps.read({"forms": configmap(B="3"), "mails": configmap("mails", B="2")}))
     assert effective(maps.layers) == {"B": "2"}
     assert maps.troubles == ()
 
 
 def test_a_configmap_that_cannot_be_read_keeps_its_last_good_values_and_the_others_go_on() -> None:
     maps = ConfigMaps(namespace="shop", environment="production")
-    maps.take({"forms": configmap(A="1"), "mails": configmap("mails", B="1")})
-    problems = maps.take({"forms": configmap(A="2", base__json="{"), "mails": configmap("mails", B="2")})
+    maps.take(maps.read({"forms": configmap(A="1"), "mails": configmap("mails", B="1")}))
+    problems = maps.take(maps.read({"forms": configmap(A="2", base__json="{"), "mails": configmap("mails", B="2")}))
     assert [problem.key for problem in problems] == [maps.troubles[0].partition(": ")[0]]
     assert effective(maps.layers) == {"A": "1", "B": "2"}
     assert maps.troubles[0].startswith("ConfigMap shop/forms, key base.json, line 1")
     assert maps.troubles[0].endswith("; the last good values are kept")
-    assert maps.take({"forms": configmap(A="2"), "mails": configmap("mails", B="2")}) == ()
+    assert maps.take(maps.read({"forms": configmap(A="2"), "mails": configmap("mails", B="2")})) == ()
     assert effective(maps.layers) == {"A": "2", "B": "2"}
     assert maps.troubles == ()
 
 
 def test_a_configmap_that_was_never_right_sets_nothing() -> None:
     maps = ConfigMaps(namespace="shop", environment="production")
-    assert len(maps.take({"forms": configmap(A="2", base__json="")})) == 1
+    assert len(maps.take(maps.read({"forms": configmap(A="2", base__json="")}))) == 1
     assert maps.layers == ()
-    assert maps.take({}) == ()
+    assert maps.take(maps.read({})) == ()
     assert maps.troubles == ()
 
 
 def test_data_that_is_none_is_no_fault() -> None:
     maps = ConfigMaps(namespace="shop", environment="production")
-    maps.take({"forms": {"metadata": {"name": "forms"}, "data": None}})
+    maps.take(maps.read({"forms": {"metadata": {"name": "forms"}, "data": None}}))
     assert maps.layers == ()
+
+
+def test_a_configmap_that_says_the_same_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def reading(origin: str, data: Mapping[str, str], **more: Any) -> Overlay:
+        read.append(origin)
+        return overlay_of(origin, data, **more)
+
+    monkeypatch.setattr("eggycore_k8s_watch.overlays.overlay_of", reading)
+    maps = ConfigMaps(namespace="shop", environment="production")
+    maps.take(maps.read({"forms": configmap(A="1"), "mails": configmap("mails", B="1")}))
+    maps.take(maps.read({"forms": configmap(A="2"), "mails": configmap("mails", B="1")}))
+    assert read == ["ConfigMap shop/forms", "ConfigMap shop/mails", "ConfigMap shop/forms"]
+    assert effective(maps.layers) == {"A": "2", "B": "1"}
