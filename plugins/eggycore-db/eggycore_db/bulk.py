@@ -99,6 +99,8 @@ class Load:
         finally:
             for future in self._under_way:  # cancelled: what has not begun is dropped, what has goes on to its end
                 future.cancel()
+            if self._writing.blocks:
+                self._pool.renew_blocking()
         return BulkResult(self._written, self._failed, tuple(self._first_errors()), time.perf_counter() - began)
 
     async def _run(self, rows: Rows, batch_size: int) -> None:
@@ -168,12 +170,14 @@ class Load:
 
     async def _send(self, batch: Batch) -> None:
         if self._transaction is not None:
-            self._count(batch, await self._transaction.run(self._writing.write, (batch,)))
+            self._count(
+                batch, await self._transaction.run(self._writing.write, (batch,), blocking=self._writing.blocks)
+            )
             await self._report()
             return
         while len(self._under_way) >= self._concurrency:
             await self._settle_one()
-        future = self._pool.submit(self._writing.write, (batch,))
+        future = self._pool.submit(self._writing.write, (batch,), blocking=self._writing.blocks)
         self._under_way[future] = batch
         future.add_done_callback(self._on_done)
 

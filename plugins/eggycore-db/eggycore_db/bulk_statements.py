@@ -99,10 +99,10 @@ class Inserting:
 
     def _copy(self, rows: Sequence[RowValues]) -> bool:
         """COPY them; whether it knows how to send every value."""
-        if (text := copied(list(map(list, zip(*rows, strict=True))))) is None:
-            return False
-        sql = f"COPY {self._table} {self._columns} FROM STDIN".replace("%%", "%")  # it has no parameters
         connection = self._database.connection()
+        if connection.async_ or (text := copied(list(map(list, zip(*rows, strict=True))))) is None:
+            return False  # psycopg2 copies on blocking connections only
+        sql = f"COPY {self._table} {self._columns} FROM STDIN".replace("%%", "%")  # it has no parameters
         if connection.info.transaction_status == 0:  # BEGIN is sent with the next statement, which cannot be a COPY
             run_sql(self._database, "SELECT 1")
         with _observed(self._database, sql), connection.cursor() as cursor:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from eggycore_db.bulk import BulkResult, Progress, Rows
     from eggycore_db.bulk_plans import Fields
     from eggycore_db.instruments import QueryInstruments, QueryLog
+    from eggycore_db.prepared import Prepared
 
 __all__ = ["Database"]
 
@@ -260,15 +261,22 @@ class Database(Reads):
         return await self.run(_execute, self.peewee, query.clone())
 
     async def create(self, model: type[M], **fields: object) -> M:
-        """Insert a row and return it as a model with its key."""
+        """Insert a row and return it as a model with its key. Defaults of the model's fields should not block."""
+        writer = self._opened(self._writer)
+        function: Callable[..., M] = self._create
+        args: tuple[Any, ...] = (model, fields)
+        prepared: Prepared | None = None
+        if self._engine.prepares and _has_plain_create(model):
+            prepared = self.statements.prepared_create(self.peewee, model, fields)
+        if prepared is not None:
+            function, args = prepared.run, (self.peewee,)
         if (transaction := self.open_transaction()) is not None:
-            made: M = await transaction.run(self._create, (model, fields), again=_again)
+            made: M = await transaction.run(function, args, again=_again, prepared=prepared)
             return made
-        row: M = await self._opened(self._writer).submit(self._create, (model, fields))
-        return row
+        return await writer.submit(function, args, prepared=prepared)
 
     def _create(self, model: type[M], fields: dict[str, Any]) -> M:
-        if model.create.__func__ not in PLAIN_CREATES:  # type: ignore[attr-defined]  # a class method has one
+        if not _has_plain_create(model):
             return model.create(**fields)
         row: M = self.statements.create(self.peewee, model, fields)
         return row
@@ -430,6 +438,14 @@ class Database(Reads):
         """From here on, work of this task belongs to this transaction."""
         self._transaction.set(transaction)
 
+    async def _by_key(self, model: type[Model], key: object) -> Any:
+        reader = self._opened(self._reader)
+        prepared = self.statements.prepared_get(self.peewee, model, key) if self._engine.prepares else None
+        args = (self.peewee, model, key)
+        if (transaction := self.open_transaction()) is not None:
+            return await transaction.run(self.statements.get, args, prepared=prepared)
+        return await reader.submit(self.statements.get, args, prepared=prepared)
+
     async def _query(self, function: Callable[..., T], *args: Any) -> T:
         if (transaction := self.open_transaction()) is not None:
             result: T = await transaction.run(function, (self.peewee, *args))
@@ -488,6 +504,10 @@ def _engine(target: Target, folder: Path, limits: ServerLimits, busy_timeout: fl
     from eggycore_db.mysql import MysqlEngine
 
     return MysqlEngine(target, limits=limits, writes=writes)
+
+
+def _has_plain_create(model: type[Model]) -> bool:
+    return model.create.__func__ in PLAIN_CREATES  # type: ignore[attr-defined]  # a class method has one
 
 
 def _execute(database: peewee.Database, query: Any) -> Any:

@@ -32,7 +32,7 @@ from eggycore_db.server import (  # noqa: E402
 from eggycore_db.targets import ServerTarget, Tls  # noqa: E402
 
 if TYPE_CHECKING:
-    from eggycore_db.engine import EngineKind
+    from eggycore_db.engine import EngineKind, Line
 
 __all__ = ["MysqlEngine"]
 
@@ -123,6 +123,10 @@ class MysqlEngine:
         return self._target.location
 
     @property
+    def prepares(self) -> bool:
+        return False
+
+    @property
     def statement_limit(self) -> float:
         return self._limits.statement
 
@@ -140,12 +144,15 @@ class MysqlEngine:
         connection._read_timeout, connection._write_timeout = later["read_timeout"], later["write_timeout"]
         return connection
 
-    def connect(self) -> Callable[[], None]:
+    def connect(self, *, blocking: bool = False) -> Callable[[], None]:
         self._peewee.connect()
         driver_socket = self._peewee.connection()._sock
         _keep_alive(driver_socket)
         driver_socket.settimeout(None)  # the connect timeout is over; what a query may take, the pool watches
         return partial(cut, self._wire.attach(driver_socket.fileno()))
+
+    def line(self) -> None:
+        return None
 
     def alive(self) -> bool:
         if self._wire.is_quiet():
@@ -189,7 +196,7 @@ class MysqlEngine:
     def writable(self) -> bool:
         return not self._peewee.execute_sql("SELECT @@global.read_only").fetchone()[0]
 
-    def fault(self, error: BaseException) -> DatabaseUnavailable | None:
+    def fault(self, error: BaseException, line: Line | None = None) -> DatabaseUnavailable | None:
         code = error_code(error)
         if code in _READ_ONLY:
             return DatabaseUnavailable(self.location, "read-only", text_of(error))

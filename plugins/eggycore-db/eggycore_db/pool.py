@@ -20,6 +20,7 @@ from eggycore_db.workers import Worker
 if TYPE_CHECKING:
     from eggycore_db.database import Database
     from eggycore_db.engine import Engine
+    from eggycore_db.prepared import Prepared
 
 __all__ = ["Pool", "PoolLimits"]
 
@@ -129,22 +130,46 @@ class Pool:
 
     # --- in the event loop
 
-    def submit(self, function: Callable[..., T], args: tuple[Any, ...] = (), kwargs: Any = None) -> asyncio.Future[T]:
+    def submit(
+        self,
+        function: Callable[..., T],
+        args: tuple[Any, ...] = (),
+        kwargs: Any = None,
+        *,
+        prepared: Prepared | None = None,
+        blocking: bool = False,
+    ) -> asyncio.Future[T]:
         """Queue a unit of work, with the context variables of the caller.
 
         Cancelling the future before the work has begun drops the work. After that the work goes on to its end, and
         the connection is reset before anyone else gets it.
+
+        Args:
+            function: The work.
+            args: Its arguments.
+            kwargs: Likewise.
+            prepared: Does the same as `function`, and may be sent by the event loop.
+            blocking: Whether it needs a connection on which the driver itself waits: COPY does.
 
         Raises:
             DatabaseClosed: `close` was called.
             DatabaseUnavailable: The server cannot be reached now.
         """
         job = Job(self.mail, function, args, kwargs or {})
+        job.prepared, job.blocking = prepared, blocking
         if (worker := self._idle_worker_or_queue(job, ahead=False)) is not None:
-            worker.inbox.put(job)
+            worker.begin(job)
         return job.future
 
-    def claim(self, holder: str, function: Callable[..., T], args: tuple[Any, ...]) -> Job[T]:
+    def claim(
+        self,
+        holder: str,
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        *,
+        prepared: Prepared | None = None,
+        blocking: bool = False,
+    ) -> Job[T]:
         """Queue the first of several units of work, whose worker is held from then on.
 
         When its future is cancelled the claim is void.
@@ -153,6 +178,8 @@ class Pool:
             holder: Who holds it, for whoever waits in vain.
             function: The work.
             args: Its arguments.
+            prepared: As in `submit`.
+            blocking: Likewise.
 
         Returns:
             The work; once its future is done, `worker` is whom to give the rest.
@@ -161,16 +188,16 @@ class Pool:
             DatabaseClosed, DatabaseUnavailable: As in `submit`.
         """
         job = Job(self.mail, function, args, {})
-        job.claims, job.last = holder, False
+        job.claims, job.last, job.prepared, job.blocking = holder, False, prepared, blocking
         if (worker := self._idle_worker_or_queue(job, ahead=False)) is not None:
-            worker.inbox.put(job)
+            worker.begin(job)
         return job
 
     def submit_ahead(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Like `submit`, ahead of everything that waits, and as long as it takes."""
         job = Job(self.mail, function, args, {})
         if (worker := self._idle_worker_or_queue(job, ahead=True)) is not None:
-            worker.inbox.put(job)
+            worker.begin(job)
         return job.future
 
     async def acquire(self, name: str) -> Worker:
@@ -199,7 +226,8 @@ class Pool:
             if self._closed:
                 raise DatabaseClosed(self.engine.location)
             if self._idle:
-                return self._idle.pop()
+                blocking = isinstance(work, Job) and work.blocking
+                return self._idle.pop() if not blocking else self._idle_blocking()
             if self._down is not None:
                 raise replace(self._down)
             work.queued = time.monotonic()
@@ -215,6 +243,11 @@ class Pool:
         if self._sweep is None:
             self._sweep = self.mail.loop.call_later(GROW_AFTER, self._look_at_queue)
         return None
+
+    def _idle_blocking(self) -> Worker:
+        """One that has a blocking connection, else any, which makes itself one; under the lock."""
+        place = next((place for place, worker in enumerate(self._idle) if worker.blocks), -1)
+        return self._idle.pop(place)
 
     def _look_at_queue(self) -> None:
         """Time out what has waited too long, and make another connection for what waits."""
@@ -337,6 +370,16 @@ class Pool:
             idle, self._idle = self._idle, []
             self._dismiss(idle)
 
+    def renew_blocking(self) -> None:
+        """Have blocking connections replaced once nobody uses them, where the event loop could use others."""
+        with self._lock:
+            changed = [worker for worker in self._workers if worker.blocks and not worker.connects]
+            for worker in changed:
+                worker.generation = -1
+            leaving = [worker for worker in self._idle if worker in changed]
+            self._idle = [worker for worker in self._idle if worker not in leaving]
+            self._dismiss(leaving)
+
     def cut_everything(self) -> None:
         """End every running unit of work with an error, and close its connection."""
         with self._lock:
@@ -387,7 +430,7 @@ class Pool:
         held += [Holder(job.name, now - since) for job, since in jobs if job is not None]
         return tuple(sorted(held, key=lambda one: -one.seconds))
 
-    # --- in a worker's thread
+    # --- in a worker's thread, or in the loop when it has used the worker's connection
 
     def connected(self, worker: Worker) -> tuple[Job[Any] | None, bool]:
         """It has a connection now: its first work, and whether it goes on."""
@@ -416,7 +459,7 @@ class Pool:
     def has_fault(self, fault: DatabaseUnavailable) -> None:
         """A connection showed what may be true for all: a server that takes no writes any more."""
         if fault.trouble == "read-only":
-            self.renew()
+            self._tell(self.renew)  # before the outcome that shows it
 
     def next_for(self, worker: Worker) -> tuple[Job[Any] | None, bool]:
         """What waits longest, or nothing yet; and whether the worker goes on at all."""

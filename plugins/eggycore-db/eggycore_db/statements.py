@@ -6,10 +6,14 @@ the text is kept by model, and only the values go through the model's fields.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import peewee
+
+from eggycore_db.errors import OutsideWorker
+from eggycore_db.prepared import Prepared
 
 __all__ = ["Statements"]
 
@@ -48,8 +52,11 @@ class _ByKey:
             (place, field.python_value) for place, field in enumerate(fields) if type(field) not in _AS_THEY_COME
         ]
 
-    def __call__(self, database: Any, key: Any) -> Any:
-        row = database.execute_sql(self._sql, (self._key.db_value(key),)).fetchone()
+    def __call__(self, key: Any) -> Prepared:
+        return Prepared(self._sql, (self._key.db_value(key),), self._found)
+
+    def _found(self, cursor: Any) -> Any:
+        row = cursor.fetchone()
         if row is None:
             raise self._model.DoesNotExist(f"there is no {self._model.__name__} with this key")
         values = list(row)
@@ -71,53 +78,91 @@ class _Insert:
             query = query.returning(model._meta.primary_key)
         sql, parameters = database.get_sql_context().sql(query).query()
         self._sql = sql
+        self._database = database
         self.fits = len(parameters) == len(fields)
         self._values = [(field.name, field.db_value) for field in fields]
         self._auto = model._meta.auto_increment
 
-    def __call__(self, database: Any, row: Any) -> None:
+    def __call__(self, row: Any) -> Prepared:
         data = row.__data__
-        cursor = database.execute_sql(self._sql, [value(data[name]) for name, value in self._values])
+        return Prepared(self._sql, [value(data[name]) for name, value in self._values], partial(self._made, row))
+
+    def _made(self, row: Any, cursor: Any) -> Any:
         if self._auto and row._pk is None:
-            row._pk = cursor.fetchone()[0] if self._returns_key else database.last_insert_id(cursor)
+            row._pk = cursor.fetchone()[0] if self._returns_key else self._database.last_insert_id(cursor)
         row._dirty.clear()
+        return row
 
 
 class Statements:
-    """The statements of one database. Used in its worker threads; a race builds one twice, and no more."""
+    """The statements of one database. Used in any thread; a race builds one twice, and no more."""
 
     def __init__(self) -> None:
         self._by_key: WeakKeyDictionary[type[peewee.Model], _ByKey | None] = WeakKeyDictionary()
         self._inserts: WeakKeyDictionary[type[peewee.Model], dict[tuple[str, ...], _Insert] | None] = (
             WeakKeyDictionary()
         )
+        self._plain: WeakKeyDictionary[type[peewee.Model], bool] = WeakKeyDictionary()
 
     def get(self, database: peewee.Database, model: type[peewee.Model], key: Any) -> Any:
-        """The row with this key.
+        """The row with this key; in a worker.
 
         Raises:
             DoesNotExist: There is none; it is `model.DoesNotExist`.
         """
-        try:
-            statement = self._by_key[model]
-        except KeyError:
-            statement = self._by_key[model] = _ByKey(model, database) if _is_simple(model) else None
-        if statement is None:
+        if (statement := self._get_of(database, model)) is None:
             return model.select().where(model._meta.primary_key == key).get(database)
-        return statement(database, key)
+        return statement(key).run(database)
 
     def create(self, database: peewee.Database, model: type[peewee.Model], fields: dict[str, Any]) -> Any:
-        """Insert a row; the model with its key. A `save` of the model's own is called."""
-        try:
-            known = self._inserts[model]
-        except KeyError:
-            known = self._inserts[model] = {} if _is_simple(model) and model.save is peewee.Model.save else None
+        """Insert a row; the model with its key; in a worker. A `save` of the model's own is called."""
+        known = self._inserts_of(model)
         row: Any = model(**fields)
         if known is not None and (statement := self._insert_of(known, database, row)) is not None:
-            statement(database, row)
+            statement(row).run(database)
         else:
             row.save(force_insert=True)
         return row
+
+    def prepared_get(self, database: peewee.Database, model: type[peewee.Model], key: Any) -> Prepared | None:
+        """What `get` sends; None when code of the model's own has to run in a worker."""
+        if not self._runs_no_code(model) or (statement := self._get_of(database, model)) is None:
+            return None
+        return statement(key)
+
+    def prepared_create(
+        self, database: peewee.Database, model: type[peewee.Model], fields: dict[str, Any]
+    ) -> Prepared | None:
+        """What `create` sends; None when code of the model's own has to run in a worker."""
+        if not self._runs_no_code(model) or (known := self._inserts_of(model)) is None:
+            return None
+        try:
+            row = model(**fields)
+        except OutsideWorker:  # a default asks the database
+            return None
+        statement = self._insert_of(known, database, row)
+        return statement(row) if statement is not None else None
+
+    def _runs_no_code(self, model: Any) -> bool:
+        try:
+            return self._plain[model]
+        except KeyError:
+            plain = self._plain[model] = _is_peewees_own(model)
+            return plain
+
+    def _get_of(self, database: Any, model: Any) -> _ByKey | None:
+        try:
+            return self._by_key[model]
+        except KeyError:
+            statement = self._by_key[model] = _ByKey(model, database) if _is_simple(model) else None
+            return statement
+
+    def _inserts_of(self, model: Any) -> dict[tuple[str, ...], _Insert] | None:
+        try:
+            return self._inserts[model]
+        except KeyError:
+            known = self._inserts[model] = {} if _is_simple(model) and model.save is peewee.Model.save else None
+            return known
 
     def _insert_of(self, known: dict[tuple[str, ...], _Insert], database: Any, row: Any) -> _Insert | None:
         data = row.__data__
@@ -139,3 +184,14 @@ def _is_simple(model: type[peewee.Model]) -> bool:
     if not meta.primary_key or meta.composite_key:
         return False
     return all(type(field).to_value is peewee.Field.to_value for field in meta.sorted_fields)
+
+
+def _is_peewees_own(model: Any) -> bool:
+    """Whether nothing of it is somebody's own code, which may take its time or ask the database: fields or `__init__`."""
+    return model.__init__ is peewee.Model.__init__ and all(map(_is_peewees_field, model._meta.sorted_fields))
+
+
+def _is_peewees_field(field: Any) -> bool:
+    if isinstance(field, peewee.ForeignKeyField):
+        return type(field) is peewee.ForeignKeyField and _is_peewees_field(field.rel_field)
+    return type(field).__module__ == "peewee"

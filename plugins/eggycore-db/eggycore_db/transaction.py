@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -17,6 +18,7 @@ import peewee
 from eggycore.errors import EggycoreError
 from eggycore_db.errors import TransactionAborted, TransactionConflict, TransactionOfAnotherTask
 from eggycore_db.jobs import Job
+from eggycore_db.prepared import Prepared
 
 if TYPE_CHECKING:
     from eggycore_db.database import Database
@@ -77,6 +79,7 @@ class Transaction:
         self._attempts = 1
         self._steps: list[_Step] = []
         self._block: Any = None
+        self._handed_over = False  # whether a function of peewee's was given to the worker
         self._ended: TransactionConflict | TransactionAborted | None = None
 
     def open(self) -> None:
@@ -102,6 +105,8 @@ class Transaction:
         kwargs: dict[str, Any] | None = None,
         *,
         again: Callable[[Any], Callable[[], Any]] | None = None,
+        prepared: Prepared | None = None,
+        blocking: bool = False,
     ) -> Any:
         """Run a function in it; replays what was done before when the transaction is lost to another one.
 
@@ -110,13 +115,15 @@ class Transaction:
             args: Its arguments.
             kwargs: Likewise.
             again: Makes of the result what a replay runs instead: an insert uses the key that it was given.
+            prepared: Does the same as the function, and may be sent by the event loop.
+            blocking: Whether the function is faster on a connection on which the driver itself waits.
         """
         self.check_task()
         self._check_not_ended()
         kwargs = kwargs or {}
         while True:
             try:
-                result = await self._in_worker(function, args, kwargs)
+                result = await self._in_worker(function, args, kwargs, prepared, blocking=blocking)
                 break
             except peewee.PeeweeException as error:
                 await self._lost(error)
@@ -136,7 +143,7 @@ class Transaction:
             self._check_not_ended(unless=error)
         while error is None and self._worker is not None:
             try:
-                await self._last(self._commit)
+                await self._last(self._commit, "COMMIT")
                 return
             except peewee.PeeweeException as failure:
                 await self._begin_anew(failure)
@@ -144,7 +151,7 @@ class Transaction:
     async def _end(self) -> None:
         """Roll back; whatever makes that fail has ended the transaction too, and must not hide why it ends."""
         with suppress(EggycoreError, peewee.PeeweeException):
-            await self._last(self._roll_back)
+            await self._last(self._roll_back, "ROLLBACK")
 
     def doom(self) -> None:
         """A savepoint could not be gone back to: what was done since then must not be committed."""
@@ -167,6 +174,7 @@ class Transaction:
 
     def _let_worker_go(self) -> None:
         self._worker = self._block = None
+        self._handed_over = False
 
     def mark(self) -> int:
         """How many steps there are, for `forget_since`."""
@@ -211,18 +219,50 @@ class Transaction:
         self._ended.__cause__ = error
         return self._ended
 
-    async def _in_worker(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _in_worker(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        prepared: Prepared | None = None,
+        *,
+        blocking: bool = False,
+    ) -> Any:
         if self._worker is None:
-            return await self._first(function, args, kwargs)
-        if self._block is None:  # it was rolled back, and begins again
+            return await self._first(function, args, kwargs, prepared, blocking=blocking)
+        if self._by_loop and prepared is not None:
+            job = Job(self._pool.mail, self._begin_and, (function, args, kwargs), {})
+            job.prepared = replace(prepared, begin=self._begin)
+            return await self._given(job)
+        if self._block is None:  # it was rolled back, and begins again; or peewee is to know of it from here on
             return await self._given(Job(self._pool.mail, self._begin_and, (function, args, kwargs), {}))
         return await self._given(Job(self._pool.mail, function, args, kwargs))
 
-    async def _first(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    @property
+    def _by_loop(self) -> bool:
+        """Whether all of it was sent by the event loop, so that peewee knows nothing of it."""
+        return self._block is None and self._attempts == 1 and not self._handed_over
+
+    @property
+    def _begin(self) -> str:
+        return f"BEGIN ISOLATION LEVEL {self._isolation.upper()}" if self._isolation is not None else "BEGIN"
+
+    async def _first(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        prepared: Prepared | None,
+        *,
+        blocking: bool,
+    ) -> Any:
         """Begin it, on a worker that is held from then on."""
         task = self._owner.get_name() if self._owner is not None else "no task"
         holder = f"a transaction opened at {self.opened_at} in {task}"
-        job = self._pool.claim(holder, self._begin_and, (function, args, kwargs))
+        if prepared is not None:
+            prepared = replace(prepared, begin=self._begin)
+        work = (function, args, kwargs)
+        job = self._pool.claim(holder, self._begin_and, work, prepared=prepared, blocking=blocking)
         try:
             return await job.future
         finally:
@@ -232,30 +272,47 @@ class Transaction:
     async def _given(self, job: Job[Any]) -> Any:
         assert self._worker is not None
         job.last = False
+        self._handed_over = self._handed_over or job.prepared is None
         self._worker.give(job)
         return await job.future
 
-    async def _last(self, function: Callable[[], Any]) -> None:
-        """Run the last function, after which the connection is free for others."""
+    async def _last(self, function: Callable[[], Any], sql: str) -> None:
+        """End it, after which the connection is free for others.
+
+        Args:
+            function: Does so in the worker.
+            sql: Does so when peewee knows nothing of it.
+        """
         assert self._worker is not None
         job = Job(self._pool.mail, function, (), {})
+        if self._by_loop:
+            job.prepared = Prepared(sql, (), partial(self._check_ended, sql), observed=False)
         self._worker.give(job)
         await job.future
+
+    def _check_ended(self, sql: str, cursor: Any) -> None:
+        """Refuse what the server did instead: it rolls back what is asked to commit after a statement failed."""
+        if cursor.statusmessage != sql:
+            raise TransactionAborted(self.opened_at)
 
     # --- in the worker
 
     def _begin_and(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        options = {} if self._isolation is None else {"isolation_level": self._isolation.upper()}
-        if self._pool.engine.kind == "sqlite":
-            options = {}
-        self._block = self._database.peewee.transaction(**options)
-        self._block.__enter__()
+        if self._block is None:
+            options = {} if self._isolation is None else {"isolation_level": self._isolation.upper()}
+            if self._pool.engine.kind == "sqlite":
+                options = {}
+            self._block = self._database.peewee.transaction(**options)
+            self._block.__enter__()
         return function(*args, **kwargs)
 
     def _commit(self) -> None:
         if self._pool.engine.is_aborted():
             raise TransactionAborted(self.opened_at)
-        self._block.__exit__(None, None, None)
+        if self._block is None:  # the event loop was about to end it, and the worker has to
+            self._pool.engine.peewee.commit()
+        else:
+            self._block.__exit__(None, None, None)
 
     def _roll_back(self) -> None:
         self._block = None

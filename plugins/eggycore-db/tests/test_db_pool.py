@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from eggycore.metrics import Registry
 from eggycore_db import Database, DatabaseClosed, DatabaseUnavailable, Model, PoolExhausted, PoolLimits
+from eggycore_db.engine import Line
 from eggycore_db.instruments import Instruments, QueryLog
 from eggycore_db.pool import Pool
 
@@ -28,6 +29,7 @@ class FakeEngine:
     kind = "postgresql"
     location = "here"
     statement_limit = 0.0
+    prepares = False
     peewee = None
 
     def __init__(self) -> None:
@@ -38,7 +40,7 @@ class FakeEngine:
         self.opened = self.closed = self.most = 0
         self._lock = threading.Lock()
 
-    def connect(self) -> Callable[[], None]:
+    def connect(self, *, blocking: bool = False) -> Callable[[], None]:
         if self.failures:
             raise self.failures.pop()
         if self.refuses:
@@ -56,6 +58,9 @@ class FakeEngine:
             self.closed += threading.current_thread() in self.open
             self.open.discard(threading.current_thread())
 
+    def line(self) -> None:
+        return None
+
     def alive(self) -> bool:
         return threading.current_thread() not in self.dead
 
@@ -65,7 +70,7 @@ class FakeEngine:
     def explain(self, error: BaseException) -> BaseException:
         return error
 
-    def fault(self, error: BaseException) -> DatabaseUnavailable | None:
+    def fault(self, error: BaseException, line: Line | None = None) -> DatabaseUnavailable | None:
         return DatabaseUnavailable.lost("here", "gone") if isinstance(error, ConnectionError) else None
 
     def timed_out(self, error: BaseException) -> bool:
