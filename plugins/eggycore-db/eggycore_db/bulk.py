@@ -30,6 +30,9 @@ ERRORS_KEPT = 1000
 PULL_FOR = 0.01
 """Seconds after which the event loop gets its turn while rows of a plain iterable are taken."""
 
+MANY = 1000
+"""Rows of a first batch from which on it is worth a connection that can COPY."""
+
 SLICE = 100
 """Rows of a plain iterable that are taken between two looks at the clock."""
 
@@ -99,8 +102,6 @@ class Load:
         finally:
             for future in self._under_way:  # cancelled: what has not begun is dropped, what has goes on to its end
                 future.cancel()
-            if self._writing.blocks:
-                self._pool.renew_blocking()
         return BulkResult(self._written, self._failed, tuple(self._first_errors()), time.perf_counter() - began)
 
     async def _run(self, rows: Rows, batch_size: int) -> None:
@@ -171,15 +172,20 @@ class Load:
     async def _send(self, batch: Batch) -> None:
         if self._transaction is not None:
             self._count(
-                batch, await self._transaction.run(self._writing.write, (batch,), blocking=self._writing.blocks)
+                batch,
+                await self._transaction.run(self._writing.write, (batch,), blocking=self._is_worth_blocking(batch)),
             )
             await self._report()
             return
         while len(self._under_way) >= self._concurrency:
             await self._settle_one()
-        future = self._pool.submit(self._writing.write, (batch,), blocking=self._writing.blocks)
+        future = self._pool.submit(self._writing.write, (batch,), blocking=self._is_worth_blocking(batch))
         self._under_way[future] = batch
         future.add_done_callback(self._on_done)
+
+    def _is_worth_blocking(self, batch: Batch) -> bool:
+        """Whether a faster way to write is worth a connection that is made for it."""
+        return self._writing.copies and (batch.start > 0 or len(batch.rows) >= MANY)
 
     def _on_done(self, future: asyncio.Future[Outcome]) -> None:
         self._done.append(future)

@@ -103,7 +103,8 @@ class Writing:
 
     def __init__(self, engine: Engine, model: type[peewee.Model], planner: Planner, *, in_order: bool) -> None:
         self._engine = engine
-        self._copies = engine.kind == "postgresql" and not in_order
+        self.copies = engine.kind == "postgresql" and not in_order
+        """Whether it writes faster on a connection on which the driver itself waits."""
         self.table: str = model._meta.table_name
         self._model = model
         self._planner = planner
@@ -112,11 +113,6 @@ class Writing:
         self._refers_to_itself = any(
             isinstance(one, peewee.ForeignKeyField) and one.rel_model is model for one in model._meta.sorted_fields
         )
-
-    @property
-    def blocks(self) -> bool:
-        """Whether it writes faster on a connection on which the driver itself waits."""
-        return self._copies
 
     def write(self, batch: Batch) -> Outcome:
         """Write a batch in a transaction, or inside a savepoint of the one that is open.

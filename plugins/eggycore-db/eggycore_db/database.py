@@ -269,11 +269,14 @@ class Database(Reads):
         if self._engine.prepares and _has_plain_create(model):
             prepared = self.statements.prepared_create(self.peewee, model, fields)
         if prepared is not None:
-            function, args = prepared.run, (self.peewee,)
+            function, args = self._insert, (prepared,)
         if (transaction := self.open_transaction()) is not None:
             made: M = await transaction.run(function, args, again=_again, prepared=prepared)
             return made
         return await writer.submit(function, args, prepared=prepared)
+
+    def _insert(self, prepared: Prepared) -> Any:
+        return prepared.run(self.peewee)
 
     def _create(self, model: type[M], fields: dict[str, Any]) -> M:
         if not _has_plain_create(model):

@@ -38,6 +38,9 @@ LOOK_AGAIN = 0.05
 BACKOFF, BACKOFF_MAX = 0.2, 5.0
 """Seconds: bounds of the delay, doubled each time with full jitter, after a connection could not be made."""
 
+KEEP_BLOCKING = 5.0
+"""Seconds without use after which a connection on which the driver waits makes place for one of the event loop's."""
+
 CLOSE_GRACE = 0.5
 """Seconds that close() gives what nobody waits for: connecting, and work whose caller was cancelled."""
 
@@ -370,16 +373,6 @@ class Pool:
             idle, self._idle = self._idle, []
             self._dismiss(idle)
 
-    def renew_blocking(self) -> None:
-        """Have blocking connections replaced once nobody uses them, where the event loop could use others."""
-        with self._lock:
-            changed = [worker for worker in self._workers if worker.blocks and not worker.connects]
-            for worker in changed:
-                worker.generation = -1
-            leaving = [worker for worker in self._idle if worker in changed]
-            self._idle = [worker for worker in self._idle if worker not in leaving]
-            self._dismiss(leaving)
-
     def cut_everything(self) -> None:
         """End every running unit of work with an error, and close its connection."""
         with self._lock:
@@ -485,8 +478,15 @@ class Pool:
                 self._ending.add(worker)
                 return None, False
             worker.since = now
-            self._idle.append(worker)
+            if self._is_odd(worker):
+                self._idle.insert(0, worker)  # what the event loop may do goes to the others
+            else:
+                self._idle.append(worker)
             return None, True
+
+    def _is_odd(self, worker: Worker) -> bool:
+        """Whether only its thread can use its connection, and the event loop could use others."""
+        return worker.blocks and self.engine.prepares
 
     def _is_old(self, worker: Worker, now: float) -> bool:
         if worker.generation != self.generation:
@@ -611,6 +611,9 @@ class Pool:
             for place, worker in enumerate(self._idle):
                 rest = now - worker.since
                 idle = len(self._idle) - place
+                if rest >= KEEP_BLOCKING and self._is_odd(worker):
+                    leaving.append(worker)
+                    continue
                 beyond = (idle > limits.max_idle and rest >= limits.idle_check) or spare - len(leaving) > most
                 if len(leaving) < spare and (beyond or self._is_old(worker, now) or 0 < limits.idle_time <= rest):
                     leaving.append(worker)

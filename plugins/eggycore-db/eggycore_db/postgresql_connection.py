@@ -11,6 +11,7 @@ import asyncio
 import select
 import time
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from typing import Any
 
 import psycopg2
@@ -30,7 +31,7 @@ class WaitingCursor(extensions.cursor):
 
     connection: WaitingConnection
 
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  # the driver's name for it
+    def execute(self, query: Any, vars: Any = None) -> None:
         super().execute(query, vars)
         self.connection.wait()
 
@@ -121,7 +122,7 @@ class PostgresqlLine:
         self._loop: asyncio.AbstractEventLoop | None = None  # while it watches the socket
         self._descriptor = -1
         self._writes = False
-        self._cursor: Any = None
+        self._cursor: Any = connection.cursor(cursor_factory=extensions.cursor)
         self._answered: Callable[[Any, BaseException | None], None] | None = None
 
     @property
@@ -154,18 +155,17 @@ class PostgresqlLine:
         sql = prepared.sql
         if prepared.begin and connection.get_transaction_status() == IDLE:
             sql = f"{prepared.begin};{sql}"
-        self._cursor = cursor = connection.cursor(cursor_factory=extensions.cursor)
-        cursor.execute(sql, prepared.values)
+        self._cursor.execute(sql, prepared.values)
         self._answered = answered
         if self._loop is None:
             self._loop, self._descriptor = loop, connection.fileno()
-            loop.add_reader(self._descriptor, self._look)
+            Context().run(loop.add_reader, self._descriptor, self._look)  # it outlives who waits for this answer
         state = connection.poll()
         if state == extensions.POLL_WRITE:  # more than the socket takes at once
             self._writes = True
-            loop.add_writer(self._descriptor, self._look)
+            Context().run(loop.add_writer, self._descriptor, self._look)
         elif state == extensions.POLL_OK:
-            loop.call_soon(self._finish_at_once, cursor)
+            loop.call_soon(self._finish_at_once, answered)
 
     def let_go(self) -> None:
         """Watch the socket no more: from here on a thread uses the connection, or closes it."""
@@ -194,12 +194,11 @@ class PostgresqlLine:
             self._writes = False
             loop.remove_writer(self._descriptor)
 
-    def _finish_at_once(self, cursor: Any) -> None:
-        if self._cursor is cursor:  # the socket has not told it already
+    def _finish_at_once(self, answered: Callable[[Any, BaseException | None], None]) -> None:
+        if self._answered is answered:  # the socket has not told it already
             self._finish(None)
 
     def _finish(self, error: BaseException | None) -> None:
         answered, self._answered = self._answered, None
-        cursor, self._cursor = self._cursor, None
         if answered is not None:
-            answered(cursor, error)
+            answered(self._cursor, error)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import eggycore_db.drivers  # noqa: F401  # before peewee is imported
+from eggycore_db.sql import run_sql
 
-import peewee  # isort: skip
+if TYPE_CHECKING:
+    import peewee
 
 __all__ = ["Prepared"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
     """One statement.
 
@@ -21,7 +22,7 @@ class Prepared:
         sql: Its text.
         values: Its parameters.
         finish: Makes of the driver's cursor what the caller gets; called once, and does not block.
-        begin: What begins the transaction that it belongs to, unless one is open; "" for a statement by itself.
+        begin: What begins the transaction that it belongs to, unless that has begun; "" for a statement by itself.
         observed: Whether it is a query for metrics and the query log.
     """
 
@@ -33,4 +34,4 @@ class Prepared:
 
     def run(self, database: peewee.Database) -> Any:
         """Run it in a worker, in whatever transaction that one has open."""
-        return self.finish(database.execute_sql(self.sql, self.values))
+        return self.finish(run_sql(database, self.sql, self.values))

@@ -70,9 +70,10 @@ class _ByKey:
 class _Insert:
     """INSERT INTO ... (these fields) VALUES (...), and what becomes of the new row's key."""
 
-    def __init__(self, model: Any, names: tuple[str, ...], database: Any) -> None:
+    def __init__(self, row: Any, names: list[str], database: Any) -> None:
+        model, data = type(row), row.__data__
         fields = [model._meta.fields[name] for name in names]
-        query = model.insert(dict.fromkeys(fields))
+        query = model.insert({field: data[field.name] for field in fields})
         self._returns_key = database.returning_clause and model._meta.auto_increment
         if self._returns_key:
             query = query.returning(model._meta.primary_key)
@@ -139,6 +140,7 @@ class Statements:
         try:
             row = model(**fields)
         except OutsideWorker:  # a default asks the database
+            self._plain[model] = False
             return None
         statement = self._insert_of(known, database, row)
         return statement(row) if statement is not None else None
@@ -168,14 +170,14 @@ class Statements:
         data = row.__data__
         if row.__rel__:
             row._populate_unsaved_relations(data)
+        if any(isinstance(value, peewee.Node) for value in data.values()):
+            return None
         key = row._meta.primary_key.name
         shape = tuple(name for name, value in data.items() if name != key or value is not None)
         if (statement := known.get(shape)) is None and shape and len(known) < MOST_SHAPES:
             order = [field.name for field in row._meta.sorted_fields if field.name in shape]
-            statement = known[shape] = _Insert(type(row), tuple(order), database)
-        if statement is None or not statement.fits or any(isinstance(value, peewee.Node) for value in data.values()):
-            return None
-        return statement
+            statement = known[shape] = _Insert(row, order, database)
+        return statement if statement is not None and statement.fits else None
 
 
 def _is_simple(model: type[peewee.Model]) -> bool:
@@ -187,7 +189,7 @@ def _is_simple(model: type[peewee.Model]) -> bool:
 
 
 def _is_peewees_own(model: Any) -> bool:
-    """Whether nothing of it is somebody's own code, which may take its time or ask the database: fields or `__init__`."""
+    """Whether neither a field nor `__init__` is somebody's own code, which may take its time or ask the database."""
     return model.__init__ is peewee.Model.__init__ and all(map(_is_peewees_field, model._meta.sorted_fields))
 
 

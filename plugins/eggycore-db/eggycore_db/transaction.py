@@ -232,7 +232,8 @@ class Transaction:
             return await self._first(function, args, kwargs, prepared, blocking=blocking)
         if self._by_loop and prepared is not None:
             job = Job(self._pool.mail, self._begin_and, (function, args, kwargs), {})
-            job.prepared = replace(prepared, begin=self._begin)
+            prepared.begin = self._begin
+            job.prepared = prepared
             return await self._given(job)
         if self._block is None:  # it was rolled back, and begins again; or peewee is to know of it from here on
             return await self._given(Job(self._pool.mail, self._begin_and, (function, args, kwargs), {}))
@@ -260,7 +261,7 @@ class Transaction:
         task = self._owner.get_name() if self._owner is not None else "no task"
         holder = f"a transaction opened at {self.opened_at} in {task}"
         if prepared is not None:
-            prepared = replace(prepared, begin=self._begin)
+            prepared.begin = self._begin
         work = (function, args, kwargs)
         job = self._pool.claim(holder, self._begin_and, work, prepared=prepared, blocking=blocking)
         try:

@@ -14,13 +14,10 @@ from queue import SimpleQueue
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-import eggycore_db.drivers  # noqa: F401  # before peewee is imported
-
-import peewee  # isort: skip
-
 from eggycore_db.current import here
 from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, QueryTimeout, TransactionLeftOpen
 from eggycore_db.jobs import Job
+from eggycore_db.sql import as_peewees_error, observed
 
 if TYPE_CHECKING:
     from eggycore_db.engine import Line
@@ -178,7 +175,7 @@ class Worker:
             self.job = None
         try:
             job.result = job.context.run(self._finished, job, began, cursor, error)
-        except Exception as raised:  # noqa: BLE001  # the border to the driver: whatever it is goes to the caller
+        except BaseException as raised:  # noqa: BLE001  # the border of the loop: whatever it is goes to the caller
             job.error = self._judged(raised, job, line)
         self._in_loop = False
         self._in_hold = not job.last
@@ -204,17 +201,9 @@ class Worker:
     def _finished(self, job: Job[Any], began: float, cursor: Any, error: BaseException | None) -> Any:
         prepared = job.prepared
         assert prepared is not None
-        database: Any = self._engine.peewee
-        try:
-            with peewee.__exception_wrapper__:
-                if error is not None:
-                    raise error
-        except Exception as raised:
-            if prepared.observed and database.query_hooks:
-                database._notify_hooks(prepared.sql, prepared.values, began, raised)
-            raise
-        if prepared.observed and database.query_hooks:
-            database._notify_hooks(prepared.sql, prepared.values, began, None)
+        with observed(self._engine.peewee, prepared.sql, began) if prepared.observed else as_peewees_error:
+            if error is not None:
+                raise error
         return prepared.finish(cursor)
 
     # --- in the thread
@@ -287,9 +276,6 @@ class Worker:
                 result.close()
                 raise TypeError(f"{job.name} is a coroutine function; a worker thread runs plain functions")
             job.result = result
-        except StopIteration as stop:  # a future cannot carry it
-            job.error = RuntimeError(f"{job.name} raised StopIteration")
-            job.error.__cause__ = stop
         except BaseException as raised:  # noqa: BLE001  # the border of the thread: whatever it is goes to the caller
             job.error = self._judged(raised, job)
         if job.last:
@@ -314,6 +300,10 @@ class Worker:
         """The error as the caller gets it; marks a connection that cannot be used any more."""
         if isinstance(error, DatabaseUnavailable):
             return error
+        if isinstance(error, StopIteration):  # a future cannot carry it
+            stopped = RuntimeError(f"{job.name} raised StopIteration")
+            stopped.__cause__ = error
+            return stopped
         if self._engine.timed_out(error):
             ended = QueryTimeout(self._engine.location, job.name, self._engine.statement_limit, by_server=True)
             ended.__cause__ = error
