@@ -51,13 +51,14 @@ logging.getLogger("peewee").setLevel(logging.INFO)  # its DEBUG lines hold the v
 class Database(Reads):
     """One database, from asyncio. Its methods may be called by any number of tasks of the loop that opened it.
 
-    Work is done by peewee in worker threads that each own a connection. A connection is taken for one query, one
+    Work is done by peewee in worker threads that each own a connection; on PostgreSQL the event loop itself sends what
+    needs no peewee while it waits: `get` by key, `create`, updates, deletes, and the transaction around them. A connection is taken for one query, one
     function or one transaction, never for the life of a task. Several steps go into a plain function,
     `await db.run(function, ...)`, in which queries are plain peewee (`Form.get_by_id(7)`), or into
     `async with db.transaction():`.
 
-    A caller that is cancelled while its work waits takes it back; work that has begun goes on to its end in its
-    thread, unless the database is closed meanwhile, and whatever transaction it leaves open is rolled back.
+    A caller that is cancelled while its work waits takes it back; work that has begun goes on to its end, unless the
+    database is closed meanwhile, and whatever transaction it leaves open is rolled back.
 
     Args:
         dsn: A DSN, for example "postgresql://user:password@host/name" or "sqlite:///file.db", or a parsed one.
@@ -258,22 +259,20 @@ class Database(Reads):
             The new row's key of an insert, the number of rows of an update or delete, the list of rows of a raw
             query or one with `returning`.
         """
-        return await self.run(_execute, self.peewee, query.clone())
+        query = query.clone()
+        prepared = self.statements.prepared_write(self.peewee, query) if self._engine.prepares else None
+        return await self._submit(self._writer, _execute, (self.peewee, query), prepared)
 
     async def create(self, model: type[M], **fields: object) -> M:
         """Insert a row and return it as a model with its key. Defaults of the model's fields should not block."""
-        writer = self._opened(self._writer)
-        function: Callable[..., M] = self._create
-        args: tuple[Any, ...] = (model, fields)
         prepared: Prepared | None = None
         if self._engine.prepares and _has_plain_create(model):
             prepared = self.statements.prepared_create(self.peewee, model, fields)
-        if prepared is not None:
-            function, args = self._insert, (prepared,)
-        if (transaction := self.open_transaction()) is not None:
-            made: M = await transaction.run(function, args, again=_again, prepared=prepared)
-            return made
-        return await writer.submit(function, args, prepared=prepared)
+        if prepared is None:
+            row: M = await self._submit(self._writer, self._create, (model, fields), None, again=_again)
+        else:
+            row = await self._submit(self._writer, self._insert, (prepared,), prepared, again=_again)
+        return row
 
     def _insert(self, prepared: Prepared) -> Any:
         return prepared.run(self.peewee)
@@ -442,18 +441,34 @@ class Database(Reads):
         self._transaction.set(transaction)
 
     async def _by_key(self, model: type[Model], key: object) -> Any:
-        reader = self._opened(self._reader)
         prepared = self.statements.prepared_get(self.peewee, model, key) if self._engine.prepares else None
-        args = (self.peewee, model, key)
-        if (transaction := self.open_transaction()) is not None:
-            return await transaction.run(self.statements.get, args, prepared=prepared)
-        return await reader.submit(self.statements.get, args, prepared=prepared)
+        return await self._submit(self._reader, self.statements.get, (self.peewee, model, key), prepared)
 
     async def _query(self, function: Callable[..., T], *args: Any) -> T:
+        result: T = await self._submit(self._reader, function, (self.peewee, *args), None)
+        return result
+
+    async def _submit(
+        self,
+        pool: Pool | None,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        prepared: Prepared | None,
+        *,
+        again: Callable[[Any], Callable[[], Any]] | None = None,
+    ) -> Any:
+        """Have work done in the transaction that is open, else in a pool.
+
+        Args:
+            pool: Where, when no transaction is open.
+            function: The work.
+            args: Its arguments.
+            prepared: Does the same, and may be sent by the event loop.
+            again: As in `Transaction.run`.
+        """
         if (transaction := self.open_transaction()) is not None:
-            result: T = await transaction.run(function, (self.peewee, *args))
-            return result
-        return await self._opened(self._reader).submit(function, (self._engine.peewee, *args))
+            return await transaction.run(function, args, again=again, prepared=prepared)
+        return await self._opened(pool).submit(function, args, prepared=prepared)
 
     def _opened(self, pool: Pool | None) -> Pool:
         if pool is None:

@@ -38,6 +38,9 @@ _AS_THEY_COME = frozenset(
 )
 """Fields whose values every driver returns as they are kept on the model."""
 
+_COUNTED = frozenset((peewee.ModelUpdate, peewee.ModelDelete))
+"""Queries of which the number of rows is told."""
+
 
 class _ByKey:
     """SELECT ... WHERE key = ?, and how a row becomes a model."""
@@ -144,6 +147,13 @@ class Statements:
             return None
         statement = self._insert_of(known, database, row)
         return statement(row) if statement is not None else None
+
+    def prepared_write(self, database: Any, query: Any) -> Prepared | None:
+        """What an update or delete sends that returns no rows; None for any other query."""
+        if type(query) not in _COUNTED or query._returning or not self._runs_no_code(query.model):
+            return None
+        sql, values = database.get_sql_context().sql(query).query()
+        return Prepared(sql, values, database.rows_affected)
 
     def _runs_no_code(self, model: Any) -> bool:
         try:

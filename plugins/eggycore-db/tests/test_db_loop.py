@@ -121,6 +121,9 @@ async def test_what_is_made_and_found_by_its_key_needs_no_thread(db: Database, t
     async with db.transaction():
         made = await db.create(Account, name="c")
         assert (await db.get(Account, made.id)).name == "c"
+        assert await db.execute(Account.update(balance=1).where(Account.balance < 2)) == 2
+        assert await db.execute(Account.delete().where(Account.name == "a")) == 1
+    await db.create(Account, name="a")
     with pytest.raises(Account.DoesNotExist):
         await db.get(Account, 77)
     with pytest.raises(peewee.IntegrityError):
@@ -130,10 +133,15 @@ async def test_what_is_made_and_found_by_its_key_needs_no_thread(db: Database, t
         ("SELECT", True),
         ("INSERT", True),
         ("SELECT", True),
+        ("UPDATE", True),
+        ("DELETE", True),
+        ("INSERT", True),
         ("SELECT", True),
         ("INSERT", True),
     ]
     assert await names(db) == ["a", "b", "c"]
+    returned = await db.execute(Account.update(balance=7).where(Account.name == "a").returning(Account.balance))
+    assert [row.balance for row in returned] == [7]
     await until_nothing_is_in_use(db)
 
 
