@@ -52,10 +52,10 @@ class Database(Reads):
     """One database, from asyncio. Its methods may be called by any number of tasks of the loop that opened it.
 
     Work is done by peewee in worker threads that each own a connection; on PostgreSQL the event loop itself sends what
-    needs no peewee while it waits: `get` by key, `create`, updates, deletes, and the transaction around them. A connection is taken for one query, one
-    function or one transaction, never for the life of a task. Several steps go into a plain function,
-    `await db.run(function, ...)`, in which queries are plain peewee (`Form.get_by_id(7)`), or into
-    `async with db.transaction():`.
+    needs no peewee while it waits: `get` by key, `create`, updates, deletes, and the transaction around them. A
+    connection is taken for one query, one function or one transaction, never for the life of a task. Several steps go
+    into a plain function, `await db.run(function, ...)`, in which queries are plain peewee (`Form.get_by_id(7)`), or
+    into `async with db.transaction():`.
 
     A caller that is cancelled while its work waits takes it back; work that has begun goes on to its end, unless the
     database is closed meanwhile, and whatever transaction it leaves open is rolled back.
