@@ -86,12 +86,14 @@ from eggycore_db.errors import (
     QueryTimeout,
     TableNotMade,
     TableTaken,
+)
+from eggycore_db.errors import Holder as ConnectionHolder
+from eggycore_db.transaction_errors import (
     TransactionAborted,
     TransactionConflict,
     TransactionLeftOpen,
     TransactionOfAnotherTask,
 )
-from eggycore_db.errors import Holder as ConnectionHolder
 from eggycore_monitoring.service import PrometheusClientMissing
 
 FOLDER = Path("/srv/forms")

@@ -28,7 +28,8 @@ from eggycore_db.server import ServerLimits, take
 from eggycore_db.session import Session
 from eggycore_db.statements import Statements
 from eggycore_db.targets import ServerTarget, SqliteTarget, Target
-from eggycore_db.transaction import Isolation, Transaction, TransactionBlock, called_at
+from eggycore_db.transaction import Isolation, Transaction
+from eggycore_db.transaction_block import TransactionBlock, called_at
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -15,9 +15,10 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from eggycore_db.current import here
-from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, QueryTimeout, TransactionLeftOpen
+from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, QueryTimeout
 from eggycore_db.jobs import Job
 from eggycore_db.sql import as_peewees_error, observed
+from eggycore_db.transaction_errors import TransactionLeftOpen
 
 if TYPE_CHECKING:
     from eggycore_db.engine import Line
