@@ -19,8 +19,8 @@ from eggycore_db.bulk_rows import Row
 from eggycore_db.bulk_writing import Batch, Outcome, Writing
 
 if TYPE_CHECKING:
-    from eggycore_db.database import Database
     from eggycore_db.pool import Pool
+    from eggycore_db.transaction import Transaction
 
 __all__ = ["BulkResult", "Load", "Progress", "RowError", "Rows"]
 
@@ -61,7 +61,7 @@ class Load:
     """One call: what is on its way, and what came of what was sent. Used by the task that made it, and no other.
 
     Args:
-        database: In its open transaction, if there is one, batches are written one after another.
+        transaction: In it, if there is one, batches are written one after another.
         pool: Takes batches else.
         writing: How a batch is written.
         on_progress: Called with the number of rows that are dealt with.
@@ -69,11 +69,16 @@ class Load:
     """
 
     def __init__(
-        self, database: Database, pool: Pool, writing: Writing, on_progress: Progress | None, concurrency: int
+        self,
+        transaction: Transaction | None,
+        pool: Pool,
+        writing: Writing,
+        on_progress: Progress | None,
+        concurrency: int,
     ) -> None:
         if concurrency < 1:
             raise ValueError("concurrency is to be at least 1")
-        self._transaction = database.open_transaction()
+        self._transaction = transaction
         self._pool = pool
         self._writing = writing
         self._on_progress = on_progress

@@ -107,7 +107,7 @@ async def test_a_statement_that_takes_too_long_is_cut(shared: PostgresServer) ->
             with pytest.raises(QueryTimeout) as late:
                 await db.create(Account, name="b")
             said = render(diagnose(late.value)).splitlines()[0]
-            assert said == "Database._insert got no answer from the database within 0.3 s."
+            assert said == "Writes._insert got no answer from the database within 0.3 s."
             with pytest.raises(QueryTimeout):
                 async with db.transaction():
                     await db.create(Account, name="c")
