@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +15,14 @@ from eggycore_db.drivers import load_postgresql
 load_postgresql()
 
 import peewee  # noqa: E402  # after its driver
-import psycopg2  # noqa: E402
-from psycopg2 import extensions  # noqa: E402
+import psycopg2  # noqa: E402  # after its driver
+from psycopg2 import extensions  # noqa: E402  # after its driver
 
-from eggycore_db.errors import DatabaseNotUp, DatabaseUnavailable, ServerTrouble  # noqa: E402
-from eggycore_db.postgresql_connection import PostgresqlLine, WaitingConnection, connect  # noqa: E402
-from eggycore_db.server import (  # noqa: E402
+from eggycore_db.errors import DatabaseNotUp, DatabaseUnavailable, ServerTrouble  # noqa: E402  # after its driver
+from eggycore_db.postgresql_connection import PostgresqlLine, WaitingConnection, connect  # noqa: E402  # after its driver
+from eggycore_db.server import (  # noqa: E402  # after its driver
     ROWS_PER_FETCH,
     ServerLimits,
-    Wire,
     check_files,
     cut,
     driver_error,
@@ -32,8 +30,9 @@ from eggycore_db.server import (  # noqa: E402
     model_rows,
     text_of,
 )
-from eggycore_db.targets import ServerTarget  # noqa: E402
-from eggycore_db.tls_look import certificate_trouble  # noqa: E402
+from eggycore_db.server_engine import ServerEngine  # noqa: E402  # after its driver
+from eggycore_db.targets import ServerTarget  # noqa: E402  # after its driver
+from eggycore_db.tls_look import certificate_trouble  # noqa: E402  # after its driver
 
 if TYPE_CHECKING:
     from eggycore_db.engine import EngineKind, Line
@@ -152,7 +151,7 @@ class _WorkerPostgresql(peewee.PostgresqlDatabase):
         return never_began
 
 
-class PostgresqlEngine:
+class PostgresqlEngine(ServerEngine):
     """One PostgreSQL database.
 
     Args:
@@ -164,31 +163,14 @@ class PostgresqlEngine:
     kind: EngineKind = "postgresql"
 
     def __init__(self, target: ServerTarget, *, limits: ServerLimits, writes: bool = True) -> None:
-        self._target = target
-        self._limits = limits
-        self._writes = writes
-        self._wire = Wire()
-        self._looks: bool | None = None
         database = _WorkerPostgresql(target.name)
         database.engine = self
-        self._peewee: Any = database  # much of what is used of it has no types
-
-    @property
-    def peewee(self) -> peewee.Database:
-        database: peewee.Database = self._peewee
-        return database
-
-    @property
-    def location(self) -> str:
-        return self._target.location
+        super().__init__(target, database, limits=limits, writes=writes)
+        self._looks: bool | None = None
 
     @property
     def prepares(self) -> bool:
         return HAS_READERS
-
-    @property
-    def statement_limit(self) -> float:
-        return self._limits.statement
 
     def driver_connection(self, *, blocking: bool) -> Any:
         """A connection of psycopg2, in autocommit mode as peewee wants it."""
@@ -247,9 +229,6 @@ class PostgresqlEngine:
         if self._writes and not self.writable():
             raise DatabaseNotUp(self.location, "read-only", "it is a standby or set to read-only")
 
-    def look(self) -> None:
-        """There is nothing to see from outside."""
-
     def writable(self) -> bool:
         cursor = self._peewee.execute_sql(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
@@ -306,10 +285,6 @@ class PostgresqlEngine:
         with self._peewee.atomic():
             self._peewee.execute_sql(f"DECLARE eggycore_rows NO SCROLL CURSOR FOR {sql}", params)
             yield from model_rows(query, _Fetched(self._peewee))
-
-    def set_credentials(self, target: ServerTarget) -> None:
-        """Connect from now on as this user."""
-        self._target = replace(self._target, user=target.user, password=target.password)
 
     def _parameters(self) -> dict[str, Any]:
         target, limits = self._target, self._limits

@@ -273,7 +273,7 @@ async def test_closing_in_the_middle_of_a_transaction(shared: PostgresServer) ->
 async def test_a_connection_that_was_made_to_copy_is_given_back_to_the_loop(
     shared: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eggycore_db.pool.KEEP_BLOCKING", 0.0)
+    monkeypatch.setattr("eggycore_db.housekeeping.KEEP_BLOCKING", 0.0)
     copies: list[bool] = []
     copy = Inserting._copy
 
@@ -291,7 +291,7 @@ async def test_a_connection_that_was_made_to_copy_is_given_back_to_the_loop(
         copies.clear()
         result = await db.bulk_insert(Account, ({"name": f"more {number}"} for number in range(3000)))
         assert (result.written, copies) == (3000, [True, True, True])
-        await becomes(lambda: any(not worker.blocks for worker in db.pools[0]._workers))
+        await becomes(lambda: any(not worker.blocks for worker in db.pools[0].workers))
         await insert(db)
         async with db.transaction():
             result = await db.bulk_insert(Account, ({"name": f"most {number}"} for number in range(2000)))
@@ -310,7 +310,7 @@ async def test_the_end_of_an_idle_session_does_not_keep_the_loop_busy(server: Po
     async with Database(server.dsn(), pool=PoolLimits(max_open=1)) as db:
         await with_table(db)
         await db.create(Account, name="b")
-        (worker,) = db.pools[0]._workers
+        (worker,) = db.pools[0].workers
         line: Any = worker._line
         assert line._loop is not None
         await asyncio.to_thread(server.disconnect_clients)

@@ -96,7 +96,7 @@ class Gate:
 
 @asynccontextmanager
 async def opened(engine: FakeEngine, **limits: Any) -> AsyncIterator[Pool]:
-    pool = Pool("pool", engine=engine, database=None, writes=True, limits=PoolLimits(**limits))  # type: ignore[arg-type]
+    pool = Pool("pool", engine=engine, database=None, writes=True, limits=PoolLimits(**limits))  # type: ignore[arg-type]  # no work here asks for the database, and the limits are its fields
     pool.open()
     try:
         yield pool
@@ -224,7 +224,7 @@ async def test_a_server_that_is_given_up_is_tried_again_also_while_something_sti
         await gate.begun.get()
         engine.refuses = True
         pool.fail_fast(DatabaseUnavailable("here", "timeout"))
-        await becomes(lambda: pool._failures > 0)  # the first attempt is over, and what runs is not
+        await becomes(lambda: pool.outage.failures > 0)  # the first attempt is over, and what runs is not
         engine.refuses = False
         await becomes(lambda: pool.trouble is None)
         gate.open()
@@ -430,7 +430,7 @@ class Form(Model):
 
 
 def make_table(db: Database) -> None:
-    db.peewee.create_tables([Form])  # type: ignore[no-untyped-call]
+    db.peewee.create_tables([Form])  # type: ignore[no-untyped-call]  # peewee's stubs lack its types
 
 
 async def test_two_hundred_requests_on_ten_connections_lose_and_leak_nothing(dsn: str) -> None:

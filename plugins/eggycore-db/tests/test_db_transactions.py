@@ -150,7 +150,7 @@ async def test_a_value_that_the_driver_cannot_send_does_not_end_the_transaction_
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
 async def test_isolation_is_what_was_asked_for(db: Database, isolation: str) -> None:
-    async with db.transaction(isolation=isolation):  # type: ignore[arg-type]
+    async with db.transaction(isolation=isolation):  # type: ignore[arg-type]  # the parameters are what it takes
         if db.kind == "postgresql":
             level = await db.run(db.peewee.execute_sql, "SHOW transaction_isolation")
             assert (level.fetchone()[0]) == isolation
