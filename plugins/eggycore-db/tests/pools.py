@@ -1,0 +1,104 @@
+"""Pools over connections that are none, and work that waits for its gate."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from eggycore_db import DatabaseUnavailable, PoolLimits
+from eggycore_db.engine import Line
+from eggycore_db.pool import Pool
+
+PATIENCE = 20.0
+
+
+class FakeEngine:
+    """Connections that remember which threads opened and closed them, and can be told to fail or to break."""
+
+    kind = "postgresql"
+    location = "here"
+    statement_limit = 0.0
+    prepares = False
+    peewee = None
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
+        self.refuses = False
+        self.dead: set[threading.Thread] = set()
+        self.open: set[threading.Thread] = set()
+        self.opened = self.closed = self.most = 0
+        self._lock = threading.Lock()
+
+    def connect(self, *, blocking: bool = False) -> Callable[[], None]:
+        if self.failures:
+            raise self.failures.pop()
+        if self.refuses:
+            raise DatabaseUnavailable("here", "refused")
+        thread = threading.current_thread()
+        with self._lock:
+            assert thread not in self.open
+            self.open.add(thread)
+            self.opened += 1
+            self.most = max(self.most, len(self.open))
+        return lambda: None
+
+    def disconnect(self) -> None:
+        with self._lock:
+            self.closed += threading.current_thread() in self.open
+            self.open.discard(threading.current_thread())
+
+    def line(self) -> None:
+        return None
+
+    def alive(self) -> bool:
+        return threading.current_thread() not in self.dead
+
+    def reset(self) -> bool:
+        return False
+
+    def explain(self, error: BaseException) -> BaseException:
+        return error
+
+    def fault(self, error: BaseException, line: Line | None = None) -> DatabaseUnavailable | None:
+        return DatabaseUnavailable.lost("here", "gone") if isinstance(error, ConnectionError) else None
+
+    def timed_out(self, error: BaseException) -> bool:
+        return False
+
+
+class Gate:
+    """Units of work that wait until the gate is opened, and tell when they have begun."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._open = threading.Event()
+        self.begun: asyncio.Queue[None] = asyncio.Queue()
+
+    def work(self) -> threading.Thread:
+        self._loop.call_soon_threadsafe(self.begun.put_nowait, None)
+        assert self._open.wait(10)
+        return threading.current_thread()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@asynccontextmanager
+async def opened(engine: FakeEngine, **limits: Any) -> AsyncIterator[Pool]:
+    pool = Pool("pool", engine=engine, database=None, writes=True, limits=PoolLimits(**limits))  # type: ignore[arg-type]  # no work here asks for the database, and the limits are its fields
+    pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+        assert not engine.open
+        assert engine.opened == engine.closed
+
+
+async def becomes(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -1,0 +1,171 @@
+"""The pool: whatever callers do in whatever order, nothing is lost and nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from importlib import import_module
+
+import peewee
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eggycore_db import Database, DatabaseUnavailable, Model, PoolLimits
+from eggycore_db.pool import Pool
+
+pools = import_module("plugins.eggycore-db.tests.pools")
+PATIENCE = pools.PATIENCE
+FakeEngine = pools.FakeEngine
+opened = pools.opened
+becomes = pools.becomes
+
+
+ACTIONS = (
+    "submit",
+    "claim",
+    "acquire",
+    "release",
+    "cancel",
+    "break",
+    "die",
+    "refuse",
+    "serve",
+    "renew",
+    "turn",
+    "fail fast",
+)
+
+
+@settings(max_examples=60)
+@given(
+    actions=st.lists(st.sampled_from(ACTIONS), max_size=60),
+    size=st.integers(1, 4),
+    end=st.sampled_from(["close", "cancelled close"]),
+)
+def test_whatever_callers_do_in_whatever_order_all_of_it_ends(actions: list[str], size: int, end: str) -> None:
+    asyncio.run(_any_order(actions, size, end))
+
+
+async def _any_order(actions: list[str], size: int, end: str) -> None:
+    engine, held, waiting = FakeEngine(), [], []
+    drawn = random.Random(len(actions))
+
+    def lose() -> None:
+        raise ConnectionError
+
+    async with opened(engine, max_open=size, acquire_timeout=5.0, idle_check=0.01) as pool:
+        for action in actions:
+            with suppress(DatabaseUnavailable):
+                if action == "submit":
+                    waiting.append(pool.submit(int))
+                elif action == "break":
+                    waiting.append(pool.submit(lose))
+                elif action == "claim":
+                    waiting.append(asyncio.create_task(_claimed(pool)))
+                elif action == "acquire":
+                    held.append(asyncio.create_task(_acquired(pool)))
+            if action == "release" and held:
+                held.pop(drawn.randrange(len(held))).cancel()
+            elif action == "cancel" and waiting:
+                drawn.choice(waiting).cancel()
+            elif action == "die":
+                engine.dead |= set(engine.open)
+            elif action in ("refuse", "serve"):
+                engine.refuses = action == "refuse"
+            elif action == "renew":
+                pool.renew()
+            elif action == "fail fast":
+                pool.fail_fast(DatabaseUnavailable("here", "timeout"))
+            elif action == "turn":
+                await asyncio.sleep(0.001)
+            assert len(engine.open) <= size
+        engine.refuses = False
+        engine.dead.clear()
+        for one in held:
+            one.cancel()
+        async with asyncio.timeout(PATIENCE):
+            outcomes = await asyncio.gather(*waiting, *held, return_exceptions=True)
+        for outcome in outcomes:
+            assert outcome == 0 or isinstance(outcome, DatabaseUnavailable | asyncio.CancelledError), outcome
+        await becomes(lambda: pool.trouble is None)
+        assert await pool.submit(int) == 0
+        await becomes(lambda: pool.in_use == 0 and pool.waiting == 0)
+        if end == "cancelled close":
+            closing = asyncio.create_task(pool.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait({closing})
+    assert engine.most <= size
+
+
+async def _claimed(pool: Pool) -> int:
+    """A transaction's way: claim a worker with the first work, then give it back."""
+    job = pool.claim("a transaction", int, ())
+    try:
+        return await job.future
+    finally:
+        if not job.future.cancelled() and job.worker is not None:
+            job.worker.release()
+
+
+async def _acquired(pool: Pool) -> None:
+    worker = await pool.acquire("somebody")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        worker.release()
+
+
+class Form(Model):
+    title = peewee.CharField()
+
+
+def make_table(db: Database) -> None:
+    db.peewee.create_tables([Form])  # type: ignore[no-untyped-call]  # peewee's stubs lack its types
+
+
+async def test_two_hundred_requests_on_ten_connections_lose_and_leak_nothing(dsn: str) -> None:
+    async with Database(dsn, pool=PoolLimits(max_open=10)) as db:
+        await db.run(make_table, db)
+        most = 0
+
+        async def request(number: int) -> int:
+            nonlocal most
+            async with db.transaction():
+                row = await db.create(Form, title=str(number))
+            most = max(most, sum(pool.open_connections for pool in db.pools))
+            found = await db.get(Form, row.id)
+            return int(found.title)
+
+        async with asyncio.timeout(60):
+            assert await asyncio.gather(*map(request, range(200))) == list(range(200))
+        assert await db.scalar(Form.select(peewee.fn.COUNT(Form.id))) == 200
+        assert most <= 10
+        await becomes(lambda: not any(pool.in_use or pool.waiting for pool in db.pools))
+
+
+async def test_requests_whose_clients_leave_lose_and_leak_nothing(dsn: str) -> None:
+    """A third of the callers is cancelled at a random moment; the others get their answer."""
+    drawn = random.Random(7)
+    async with Database(dsn, pool=PoolLimits(max_open=10)) as db:
+        await db.run(make_table, db)
+
+        async def request(number: int) -> int:
+            async with db.transaction():
+                await db.create(Form, title=f"{number} first")
+                await db.create(Form, title=f"{number} second")
+            return await db.scalar(Form.select(peewee.fn.COUNT(Form.id)).where(Form.title.startswith(f"{number} ")))
+
+        tasks = [asyncio.create_task(request(number)) for number in range(200)]
+        for task in drawn.sample(tasks, 70):
+            await asyncio.sleep(drawn.uniform(0, 0.004))
+            task.cancel()
+        async with asyncio.timeout(60):
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {int, asyncio.CancelledError}
+        assert all(outcome == 2 for outcome in outcomes if isinstance(outcome, int))
+        assert await db.scalar(Form.select(peewee.fn.COUNT(Form.id))) % 2 == 0
+        await becomes(lambda: not any(pool.in_use or pool.waiting for pool in db.pools))
+        assert sum(pool.open_connections for pool in db.pools) <= 10
+        assert await asyncio.gather(*map(request, range(200, 230))) == [2] * 30
