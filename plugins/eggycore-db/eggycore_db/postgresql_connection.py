@@ -122,7 +122,7 @@ class PostgresqlLine:
         self._loop: asyncio.AbstractEventLoop | None = None  # while it watches the socket
         self._descriptor = -1
         self._writes = False
-        self._cursor: Any = connection.cursor(cursor_factory=extensions.cursor)
+        self._cursor: Any = None
         self._answered: Callable[[Any, BaseException | None], None] | None = None
 
     @property
@@ -155,7 +155,8 @@ class PostgresqlLine:
         sql = prepared.sql
         if prepared.begin and connection.get_transaction_status() == IDLE:
             sql = f"{prepared.begin};{sql}"
-        self._cursor.execute(sql, prepared.values)
+        self._cursor = cursor = connection.cursor(cursor_factory=extensions.cursor)  # a used one keeps its rows
+        cursor.execute(sql, prepared.values)
         self._answered = answered
         if self._loop is None:
             self._loop, self._descriptor = loop, connection.fileno()
@@ -200,5 +201,6 @@ class PostgresqlLine:
 
     def _finish(self, error: BaseException | None) -> None:
         answered, self._answered = self._answered, None
+        cursor, self._cursor = self._cursor, None
         if answered is not None:
-            answered(self._cursor, error)
+            answered(cursor, error)

@@ -11,8 +11,45 @@ from typing import Any
 from eggycore_db import DatabaseUnavailable, PoolLimits
 from eggycore_db.engine import Line
 from eggycore_db.pool import Pool
+from eggycore_db.prepared import Prepared
 
 PATIENCE = 20.0
+
+
+class FakeLine:
+    """A connection as the event loop uses it: one statement at a time, and never while its thread does something."""
+
+    closed = False
+    is_reset = True
+
+    def __init__(self, is_dead: Callable[[], bool]) -> None:
+        self._is_dead = is_dead
+        self._busy = self._watched = False
+
+    def is_quiet(self) -> bool:
+        return not self._is_dead()
+
+    def send(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        prepared: Prepared,
+        answered: Callable[[Any, BaseException | None], None],
+    ) -> None:
+        assert not self._busy
+        if prepared.sql == "unknown value":
+            raise ConnectionError
+        self._busy = self._watched = True
+        loop.call_soon(self._answer, prepared, answered)
+
+    def _answer(self, prepared: Prepared, answered: Callable[[Any, BaseException | None], None]) -> None:
+        assert self._busy
+        assert self._watched
+        self._busy = False
+        answered(None, ConnectionError() if prepared.sql == "lose" else None)
+
+    def let_go(self) -> None:
+        assert not self._busy
+        self._watched = False
 
 
 class FakeEngine:
@@ -21,10 +58,10 @@ class FakeEngine:
     kind = "postgresql"
     location = "here"
     statement_limit = 0.0
-    prepares = False
     peewee = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, prepares: bool = False) -> None:
+        self.prepares = prepares
         self.failures: list[Exception] = []
         self.refuses = False
         self.dead: set[threading.Thread] = set()
@@ -50,8 +87,9 @@ class FakeEngine:
             self.closed += threading.current_thread() in self.open
             self.open.discard(threading.current_thread())
 
-    def line(self) -> None:
-        return None
+    def line(self) -> FakeLine | None:
+        thread = threading.current_thread()
+        return FakeLine(lambda: thread in self.dead) if self.prepares else None
 
     def alive(self) -> bool:
         return threading.current_thread() not in self.dead

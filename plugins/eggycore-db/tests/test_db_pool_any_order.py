@@ -6,13 +6,16 @@ import asyncio
 import random
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import peewee
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eggycore_db import Database, DatabaseUnavailable, Model, PoolLimits
+from eggycore_db.jobs import Job
 from eggycore_db.pool import Pool
+from eggycore_db.prepared import Prepared
 
 pools = import_module("plugins.eggycore-db.tests.pools")
 PATIENCE = pools.PATIENCE
@@ -23,7 +26,12 @@ becomes = pools.becomes
 
 ACTIONS = (
     "submit",
+    "submit blocking",
+    "send",
+    "send in vain",
+    "lose",
     "claim",
+    "claim and send",
     "acquire",
     "release",
     "cancel",
@@ -41,14 +49,18 @@ ACTIONS = (
 @given(
     actions=st.lists(st.sampled_from(ACTIONS), max_size=60),
     size=st.integers(1, 4),
+    prepares=st.booleans(),
     end=st.sampled_from(["close", "cancelled close"]),
 )
-def test_whatever_callers_do_in_whatever_order_all_of_it_ends(actions: list[str], size: int, end: str) -> None:
-    asyncio.run(_any_order(actions, size, end))
+def test_whatever_callers_do_in_whatever_order_all_of_it_ends(
+    actions: list[str], size: int, prepares: bool, end: str
+) -> None:
+    asyncio.run(_any_order(actions, size, end, FakeEngine(prepares=prepares)))
 
 
-async def _any_order(actions: list[str], size: int, end: str) -> None:
-    engine, held, waiting = FakeEngine(), [], []
+async def _any_order(actions: list[str], size: int, end: str, engine: Any) -> None:
+    held: list[asyncio.Future[Any]] = []
+    waiting: list[asyncio.Future[Any]] = []
     drawn = random.Random(len(actions))
 
     def lose() -> None:
@@ -59,6 +71,13 @@ async def _any_order(actions: list[str], size: int, end: str) -> None:
             with suppress(DatabaseUnavailable):
                 if action == "submit":
                     waiting.append(pool.submit(int))
+                elif action == "submit blocking":
+                    waiting.append(pool.submit(int, blocking=True))
+                elif action in SENT:
+                    function = int if action == "send" else lose
+                    waiting.append(pool.submit(function, prepared=prepared(action)))
+                elif action == "claim and send":
+                    waiting.append(asyncio.create_task(_claimed(pool, prepared("send"))))
                 elif action == "break":
                     waiting.append(pool.submit(lose))
                 elif action == "claim":
@@ -99,11 +118,26 @@ async def _any_order(actions: list[str], size: int, end: str) -> None:
     assert engine.most <= size
 
 
-async def _claimed(pool: Pool) -> int:
-    """A transaction's way: claim a worker with the first work, then give it back."""
-    job = pool.claim("a transaction", int, ())
+SENT = {"send": "", "send in vain": "unknown value", "lose": "lose"}
+
+
+def prepared(action: str) -> Prepared:
+    """What the event loop may send."""
+    return Prepared(SENT[action], (), lambda cursor: 0, observed=False)
+
+
+async def _claimed(pool: Pool, first: Prepared | None = None) -> int:
+    """A transaction's way: claim a worker with the first work, go on with it, then give it back."""
+    job = pool.claim("a transaction", int, (), prepared=first)
     try:
-        return await job.future
+        await job.future
+        assert job.worker is not None
+        for one in (first, None, first):
+            more = Job(pool.mail, int, (), {})
+            more.prepared, more.last = one, False
+            job.worker.give(more)
+            await more.future
+        return 0
     finally:
         if not job.future.cancelled() and job.worker is not None:
             job.worker.release()

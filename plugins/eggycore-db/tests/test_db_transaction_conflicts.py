@@ -15,7 +15,6 @@ from eggycore_db import (
 
 accounts = import_module("plugins.eggycore-db.tests.accounts")
 Account = accounts.Account
-db = accounts.db
 server_db = accounts.server_db
 balances = accounts.balances
 add = accounts.add
