@@ -69,6 +69,7 @@ class Worker:
         self._line: Line | None = None  # None while only the thread can use the connection
         self._in_loop = False  # whether the loop uses the connection now, and the thread sleeps
         self._kept: deque[Job[Any] | None] = deque()  # what is to be done after that
+        self._handed = self._done = 0  # jobs given to the thread by the loop, and those of them that it has done
         self._turn = threading.Lock()
         self._dismissed = False
         self._in_hold = False  # whether work was done since it was taken: then the connection may have a transaction
@@ -131,6 +132,8 @@ class Worker:
             self._hand_over(job)
         elif self._in_loop:
             self._kept.append(job)
+        elif self._handed != self._done:
+            self._hand_over(job)  # behind what the thread has to do before
         elif rested and not line.is_quiet():
             self._hand_over(job)  # the thread sees to it
         else:
@@ -151,6 +154,7 @@ class Worker:
             return
         if self._line is not None:
             self._line.let_go()
+        self._handed += 1
         self._inbox.put(job)
 
     # --- in the event loop, with the connection
@@ -261,6 +265,7 @@ class Worker:
             self.job = None
         following: tuple[Job[Any] | None, bool] = (None, True)
         self._in_hold = not job.last
+        self._done += rested  # it was in the inbox
         if job.last:
             following = self._pool.next_for(self)  # before the outcome is known: the next submit may find it idle
         job.mail.post(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +26,8 @@ class FakeLine:
     def __init__(self, is_dead: Callable[[], bool]) -> None:
         self._is_dead = is_dead
         self._busy = self._watched = False
+        self._turns = 0
+        self.thread_works = False
 
     def is_quiet(self) -> bool:
         return not self._is_dead()
@@ -36,10 +39,12 @@ class FakeLine:
         answered: Callable[[Any, BaseException | None], None],
     ) -> None:
         assert not self._busy
+        assert not self.thread_works
         if prepared.sql == "unknown value":
             raise ConnectionError
         self._busy = self._watched = True
-        loop.call_soon(self._answer, prepared, answered)
+        self._turns = (self._turns + 1) % 4
+        loop.call_later(self._turns / 2000, self._answer, prepared, answered)
 
     def _answer(self, prepared: Prepared, answered: Callable[[Any, BaseException | None], None]) -> None:
         assert self._busy
@@ -50,6 +55,11 @@ class FakeLine:
     def let_go(self) -> None:
         assert not self._busy
         self._watched = False
+
+    @property
+    def is_the_loops(self) -> bool:
+        """Whether its thread is to keep away from it."""
+        return self._busy or self._watched
 
 
 class FakeEngine:
@@ -67,6 +77,9 @@ class FakeEngine:
         self.dead: set[threading.Thread] = set()
         self.open: set[threading.Thread] = set()
         self.opened = self.closed = self.most = 0
+        self.trespasses = 0
+        """How often a thread used a connection that the event loop was using."""
+        self._lines = threading.local()
         self._lock = threading.Lock()
 
     def connect(self, *, blocking: bool = False) -> Callable[[], None]:
@@ -75,6 +88,7 @@ class FakeEngine:
         if self.refuses:
             raise DatabaseUnavailable("here", "refused")
         thread = threading.current_thread()
+        self._lines.blocks = blocking
         with self._lock:
             assert thread not in self.open
             self.open.add(thread)
@@ -83,18 +97,37 @@ class FakeEngine:
         return lambda: None
 
     def disconnect(self) -> None:
+        self._look_at_line()
+        self._lines.mine = None
         with self._lock:
             self.closed += threading.current_thread() in self.open
             self.open.discard(threading.current_thread())
 
     def line(self) -> FakeLine | None:
         thread = threading.current_thread()
-        return FakeLine(lambda: thread in self.dead) if self.prepares else None
+        self._lines.mine = FakeLine(lambda: thread in self.dead) if self.prepares and not self._lines.blocks else None
+        return self._lines.mine
+
+    def _look_at_line(self) -> None:
+        line: FakeLine | None = getattr(self._lines, "mine", None)
+        self.trespasses += line is not None and line.is_the_loops
+
+    def work(self) -> int:
+        """What a function does in a worker."""
+        self._look_at_line()
+        line: FakeLine | None = self._lines.mine
+        if line is not None:
+            line.thread_works = True
+            time.sleep(0.0002)
+            line.thread_works = False
+        return 0
 
     def alive(self) -> bool:
+        self._look_at_line()
         return threading.current_thread() not in self.dead
 
     def reset(self) -> bool:
+        self._look_at_line()
         return False
 
     def explain(self, error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import peewee
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eggycore_db import Database, DatabaseUnavailable, Model, PoolLimits
@@ -52,6 +52,9 @@ ACTIONS = (
     prepares=st.booleans(),
     end=st.sampled_from(["close", "cancelled close"]),
 )
+@example(actions=["claim and send", "turn", "turn", "turn", "claim", "turn"] * 9, size=2, prepares=True, end="close")
+@example(actions=["submit blocking", "send", "send", "turn", "submit"] * 9, size=2, prepares=True, end="close")
+@example(actions=["claim and send", "turn", "turn", "cancel", "send", "turn"] * 9, size=2, prepares=True, end="close")
 def test_whatever_callers_do_in_whatever_order_all_of_it_ends(
     actions: list[str], size: int, prepares: bool, end: str
 ) -> None:
@@ -70,18 +73,18 @@ async def _any_order(actions: list[str], size: int, end: str, engine: Any) -> No
         for action in actions:
             with suppress(DatabaseUnavailable):
                 if action == "submit":
-                    waiting.append(pool.submit(int))
+                    waiting.append(pool.submit(engine.work))
                 elif action == "submit blocking":
-                    waiting.append(pool.submit(int, blocking=True))
+                    waiting.append(pool.submit(engine.work, blocking=True))
                 elif action in SENT:
-                    function = int if action == "send" else lose
+                    function = engine.work if action == "send" else lose
                     waiting.append(pool.submit(function, prepared=prepared(action)))
                 elif action == "claim and send":
-                    waiting.append(asyncio.create_task(_claimed(pool, prepared("send"))))
+                    waiting.append(asyncio.create_task(_claimed(pool, engine, prepared("send"))))
                 elif action == "break":
                     waiting.append(pool.submit(lose))
                 elif action == "claim":
-                    waiting.append(asyncio.create_task(_claimed(pool)))
+                    waiting.append(asyncio.create_task(_claimed(pool, engine)))
                 elif action == "acquire":
                     held.append(asyncio.create_task(_acquired(pool)))
             if action == "release" and held:
@@ -108,7 +111,7 @@ async def _any_order(actions: list[str], size: int, end: str, engine: Any) -> No
         for outcome in outcomes:
             assert outcome == 0 or isinstance(outcome, DatabaseUnavailable | asyncio.CancelledError), outcome
         await becomes(lambda: pool.trouble is None)
-        assert await pool.submit(int) == 0
+        assert await pool.submit(engine.work) == 0
         await becomes(lambda: pool.in_use == 0 and pool.waiting == 0)
         if end == "cancelled close":
             closing = asyncio.create_task(pool.close())
@@ -116,6 +119,7 @@ async def _any_order(actions: list[str], size: int, end: str, engine: Any) -> No
             closing.cancel()
             await asyncio.wait({closing})
     assert engine.most <= size
+    assert engine.trespasses == 0
 
 
 SENT = {"send": "", "send in vain": "unknown value", "lose": "lose"}
@@ -126,21 +130,26 @@ def prepared(action: str) -> Prepared:
     return Prepared(SENT[action], (), lambda cursor: 0, observed=False)
 
 
-async def _claimed(pool: Pool, first: Prepared | None = None) -> int:
+async def _claimed(pool: Pool, engine: Any, first: Prepared | None = None) -> int:
     """A transaction's way: claim a worker with the first work, go on with it, then give it back."""
-    job = pool.claim("a transaction", int, (), prepared=first)
+    job = pool.claim("a transaction", engine.work, (), prepared=first)
     try:
         await job.future
         assert job.worker is not None
-        for one in (first, None, first):
-            more = Job(pool.mail, int, (), {})
-            more.prepared, more.last = one, False
-            job.worker.give(more)
-            await more.future
+        left = [_given(job.worker, pool, engine, first if number % 2 else None) for number in range(3)]
+        await _given(job.worker, pool, engine, first)
+        await asyncio.gather(*left)
         return 0
     finally:
         if not job.future.cancelled() and job.worker is not None:
             job.worker.release()
+
+
+def _given(worker: Any, pool: Pool, engine: Any, first: Prepared | None) -> asyncio.Future[int]:
+    job = Job(pool.mail, engine.work, (), {})
+    job.prepared, job.last = first, False
+    worker.give(job)
+    return job.future
 
 
 async def _acquired(pool: Pool) -> None:
