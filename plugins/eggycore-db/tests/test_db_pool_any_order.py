@@ -136,7 +136,7 @@ async def _claimed(pool: Pool, engine: Any, first: Prepared | None = None) -> in
     try:
         await job.future
         assert job.worker is not None
-        left = [_given(job.worker, pool, engine, first if number % 2 else None) for number in range(3)]
+        left = [_given(job.worker, pool, engine, None if number % 2 else first) for number in range(3)]
         await _given(job.worker, pool, engine, first)
         await asyncio.gather(*left)
         return 0
