@@ -23,6 +23,12 @@ __all__ = ["PostgresqlLine", "WaitingConnection", "connect"]
 
 IDLE = extensions.TRANSACTION_STATUS_IDLE
 
+LONG = 4096
+"""Bytes of a statement from which on the socket may not take all of it at once."""
+
+FLUSH_AFTER = 20
+"""Milliseconds without an answer after which libpq is asked whether it has sent a short statement."""
+
 _POLL = {extensions.POLL_READ: select.POLLIN, extensions.POLL_WRITE: select.POLLOUT}
 
 
@@ -33,7 +39,7 @@ class WaitingCursor(extensions.cursor):
 
     def execute(self, query: Any, vars: Any = None) -> None:
         super().execute(query, vars)
-        self.connection.wait()
+        self.connection.wait(len(self.query or b""))
 
     def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
         for values in vars_list:
@@ -79,9 +85,15 @@ class WaitingConnection(extensions.connection):
         self._poller = select.poll()
         self._poller.register(self.fileno(), select.POLLIN)
 
-    def wait(self) -> None:
-        """Wait for the answer to what was sent."""
+    def wait(self, sent: int = LONG) -> None:
+        """Wait for the answer to what was sent.
+
+        Args:
+            sent: How many bytes.
+        """
         assert self._poller is not None
+        if sent < LONG:  # it is on its way: to ask libpq would cost more than it tells
+            self._poller.poll(FLUSH_AFTER)
         while (state := self.poll()) != extensions.POLL_OK:
             if state == extensions.POLL_READ:
                 self._poller.poll()

@@ -264,6 +264,8 @@ async def test_values_of_any_size(db: Database, size: int) -> None:
         await db.create(Account, name="x")
     wide = await db.create(Wide, text="y" * size)
     assert (await db.get(Wide, wide.id)).text == "y" * size
+    made = await db.run(lambda: Wide.create(text="z" * size))  # the same in a thread
+    assert await db.run(lambda: Wide.get_by_id(made.id).text) == "z" * size
     await until_nothing_is_in_use(db)
 
 
