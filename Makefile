@@ -17,12 +17,13 @@ SERVERS    := $(subst $() ,:,$(strip /usr/local/sbin /usr/sbin $(wildcard /usr/l
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(SERVERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint tools bench docs build clean
+.PHONY: help setup run test soak lint tools bench docs build clean
 
 help:
 	@echo 'make setup    the virtual environment $(VENV) with the core, the plugins and the sample app, editable'
 	@echo 'make run      the sample app on 127.0.0.1:8080, on SQLite and the in-process cache'
 	@echo 'make test     every check: ruff, mypy, import contracts, pytest'
+	@echo 'make soak     the long tests: reloads, watches and elections for minutes each (EGGYCORE_SOAK_SECONDS)'
 	@echo 'make lint     the checks of make test without pytest'
 	@echo 'make bench    the benchmarks, as one table and as benchmarks/results.json'
 	@echo 'make docs     the generated pages of docs/, written anew'
@@ -47,6 +48,9 @@ run: setup
 test: lint tools
 	pytest -n auto
 
+soak: tools
+	pytest -n0 -o faulthandler_timeout=900 tests/soak/soak_*.py
+
 lint: setup
 	ruff check
 	ruff format --check
@@ -57,6 +61,7 @@ tools: setup
 	@$(call need_promtool)
 	@$(call need,memcached,memcached,memcached)
 	@$(call need,redis-server,redis-server,redis)
+	@$(call need,kubectl,kubernetes-client,kubernetes-cli)
 	@$(call need,sqlite3,sqlite3,sqlite)
 	@$(call need,mariadbd,mariadb-server,mariadb)
 	@$(call need,postgres,postgresql,postgresql)

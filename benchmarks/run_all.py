@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
-from benchmarks import cache_memcached, cache_memory, cache_redis, db_bulk, db_orm, memory, probe, startup
+from benchmarks import cache_memcached, cache_memory, cache_redis, config_watch, db_bulk, db_orm, memory, probe, startup
 from benchmarks import help as help_
 from benchmarks.http import run as http
 from benchmarks.rows import Row
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "cache_memory": cache_memory.rows,
     "cache_memcached": cache_memcached.rows,
     "cache_redis": cache_redis.rows,
+    "config_watch": config_watch.rows,
 }
 RESULTS = Path(__file__).parent / "results.json"
 

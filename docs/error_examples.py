@@ -9,13 +9,16 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from docs.kubernetes_error_examples import KUBERNETES
 from docs.migration_error_examples import MIGRATIONS
 from eggycore import metrics, plan, supervisor, types
 from eggycore.budgets import StartTimeout
 from eggycore.cli.broken_command import BrokenCommand
+from eggycore.cli.config_running import NobodyAnswers, NoHealthPort, NotEggycore, NotLetIn
 from eggycore.config.configuration import SettingsMissing, UnknownVariable
 from eggycore.config.current import NoCurrentConfig
 from eggycore.config.declared import DeclarationFailed
+from eggycore.config.reference import NoReferenceBlock
 from eggycore.errors import (
     CheckFailed,
     ConfigError,
@@ -23,6 +26,7 @@ from eggycore.errors import (
     ConfigRefused,
     Degraded,
     EggycoreError,
+    NotLeader,
 )
 from eggycore.log.errors import LogTargetError
 from eggycore.opening import CloseOverran, InitializerDied, OpenTimeout
@@ -42,7 +46,9 @@ from eggycore.plugin_errors import (
     WrongHookArguments,
     WrongResult,
 )
+from eggycore.probation import ReadinessLost, UndoneBefore
 from eggycore.project import AppNotFound, NoApp, ProjectError, SeveralApps
+from eggycore.reloading import ReloadTooLate
 from eggycore.resources import ResourceMissing
 from eggycore.runtime import NotConfigured
 from eggycore.runtimes import NoRuntime
@@ -88,12 +94,17 @@ from eggycore_db.errors import (
     TableTaken,
 )
 from eggycore_db.errors import Holder as ConnectionHolder
+from eggycore_db.fences import Fenced, FenceOutsideTransaction
 from eggycore_db.transaction_errors import (
     TransactionAborted,
     TransactionConflict,
     TransactionLeftOpen,
     TransactionOfAnotherTask,
 )
+from eggycore_k8s_watch.leases import VersionUnusable
+from eggycore_k8s_watch.manifest_documents import read_text
+from eggycore_k8s_watch.manifest_errors import ManifestsRefused
+from eggycore_k8s_watch.mounted import MountMissing
 from eggycore_monitoring.service import PrometheusClientMissing
 
 FOLDER = Path("/srv/forms")
@@ -195,8 +206,17 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
         SettingsMissing("MailSettings", ("Config", "LogSettings")),
         UnknownVariable("LOG_LEVLE", ("LOG_FORMAT", "LOG_LEVEL")),
         NoCurrentConfig(),
+        NoReferenceBlock("docs/settings.md"),
+        NoHealthPort("HEALTH_CHECK_PORT is 0 or wrong here"),
+        NobodyAnswers("http://127.0.0.1:8081", "connection refused"),
+        NotLetIn("http://127.0.0.1:8081", has_token=True, sent=False),
+        NotEggycore("http://127.0.0.1:8080", "404 Not Found"),
         NotConfigured(),
         ConfigRefused("MAIL_HOST cannot change while mails are being sent"),
+        NotLeader(),
+        ReadinessLost(("database",), ("DATABASE_PASSWORD",)),
+        UndoneBefore(("database",), ("DATABASE_PASSWORD",)),
+        ReloadTooLate(),
     ),
     "Logging": (LogTargetError("/var/log/forms/forms.log", "LOG_FILE", errno.ENOSPC),),
     "Plan": (
@@ -248,6 +268,8 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
         QueryTimeout(SERVER, "forms.store.report", 35.0),
         TransactionConflict("deadlock detected", 2, "forms.store.rename"),
         TransactionAborted("/srv/forms/store.py:31"),
+        Fenced("billing", 48213, 48377),
+        FenceOutsideTransaction("billing"),
         TransactionOfAnotherTask("Task-9", "Task-7", "/srv/forms/store.py:31"),
         BulkInterrupted("forms", 5000, 3000, 2, 1000, 3000, DatabaseUnavailable.lost(SERVER, "server closed it")),
         BulkRefused("Form", "has no field titel", "Did you mean title?", "Name fields of the model."),
@@ -272,5 +294,14 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
         NoSyncClient(),
         TlsFileUnusable("CACHE_TLS_CA", FOLDER / "ca.pem", "No such file or directory"),
         provoked(lambda: parse_url("memcache://cache.example")),
+    ),
+    "Kubernetes": (*KUBERNETES, MountMissing(Path("/etc/forms")), VersionUnusable("forms", "shop", "v1:abc")),
+    "Kubernetes manifests": (
+        ManifestsRefused(
+            "the health probes are switched off.",
+            "ENABLE_HEALTH_CHECK is false, and the kubelet could not tell whether a pod serves.",
+            "Set ENABLE_HEALTH_CHECK=true.",
+        ),
+        provoked(lambda: read_text("kind: Deployment\nmetadata:\n\tname: forms\n", "deploy/forms.yaml")),
     ),
 }

@@ -1,4 +1,5 @@
-"""Writes the parts of docs/ that are made from the code: `make docs`. A test fails when one of them is out of date.
+"""Writes the parts of docs/ that are made from the code, and deploy/kubernetes: `make docs`. A test fails when one of
+them is out of date.
 
 A page says `<!-- generated: NAME -->` (or `<!-- generated: file PATH -->`) where such a part begins and
 `<!-- end -->` where it ends.
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +57,7 @@ def main() -> None:
     """Renew every page."""
     for page in sorted(HERE.glob("*.md")):
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
+    manifests(HERE.parent / "deploy" / "kubernetes")
 
 
 # --- hooks
@@ -144,6 +148,18 @@ def _descendants(kind: type[EggycoreError]) -> Iterator[type[EggycoreError]]:
         if not child.__subclasses__():
             yield child
         yield from _descendants(child)
+
+
+# --- manifests
+
+
+def manifests(folder: Path) -> None:
+    """Write the Kubernetes manifests of the sample app, whatever the settings of this machine are."""
+    words = ["k8s", "manifests", "--app", "sample_app", "--plugins", "db,cache,monitoring,k8s-watch", "-o", str(folder)]
+    environ = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    with tempfile.TemporaryDirectory() as elsewhere:
+        command = [sys.executable, "-m", "eggycore", *words]
+        subprocess.run(command, cwd=elsewhere, env=environ, check=True, capture_output=True)
 
 
 PARTS: dict[str, Callable[..., str]] = {"errors": error_reference, "file": file, "hooks": hooks}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         ConfigRefused,
         Degraded,
         EggycoreError,
+        NotLeader,
         NotUpYet,
         Unavailable,
     )
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
     from eggycore.launcher import Launcher
     from eggycore.runtime import Runtime
     from eggycore.runtimes import current
-    from eggycore.types import Change, Control, Examinable, Finding, HealthCheck, Initializer, Restart, Service
+    from eggycore.types import (
+        Change,
+        Control,
+        Examinable,
+        Finding,
+        HealthCheck,
+        Initializer,
+        Leadership,
+        Restart,
+        Service,
+        Term,
+    )
 
 __version__ = "0.1.0"
 
@@ -38,12 +50,15 @@ _HOME = {
     "HealthCheck": "eggycore.types",
     "Initializer": "eggycore.types",
     "Launcher": "eggycore.launcher",
+    "Leadership": "eggycore.types",
+    "NotLeader": "eggycore.errors",
     "NotUpYet": "eggycore.errors",
     "Restart": "eggycore.types",
     "Runtime": "eggycore.runtime",
     "Secret": "eggycore.config",
     "Service": "eggycore.types",
     "Settings": "eggycore.config",
+    "Term": "eggycore.types",
     "Unavailable": "eggycore.errors",
     "abootstrap": "eggycore.boot",
     "bootstrap": "eggycore.boot",
@@ -68,12 +83,15 @@ __all__ = [
     "HealthCheck",
     "Initializer",
     "Launcher",
+    "Leadership",
+    "NotLeader",
     "NotUpYet",
     "Restart",
     "Runtime",
     "Secret",
     "Service",
     "Settings",
+    "Term",
     "Unavailable",
     "abootstrap",
     "bootstrap",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatch
 
-from eggycore.errors import ConfigError, ConfigProblem, ConfigRefused, EggycoreError
+from eggycore.errors import ConfigError, ConfigProblem, ConfigRefused, EggycoreError, NotLeader
 
 __all__ = [
     "Diagnosis",
@@ -61,6 +61,15 @@ def _(error: ConfigError) -> Diagnosis:
         description=f"The configuration has {count} problem{'s' if count != 1 else ''}.",
         parts=tuple(map(_config_problem, error.problems)),
         warnings=error.warnings,
+    )
+
+
+@diagnose.register
+def _(error: NotLeader) -> Diagnosis:
+    return Diagnosis(
+        description="This replica does not lead.",  # a stranger may see it
+        cause="What only the leader may do was asked of a replica that is not the leader now.",
+        action="Do it in a service with leader_only=True or inside `async with leadership.lead()`.",
     )
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "ConfigRefused",
     "Degraded",
     "EggycoreError",
+    "NotLeader",
     "NotUpYet",
     "Unavailable",
     "UsageError",
@@ -89,6 +90,11 @@ class Unavailable(EggycoreError):
     A request whose handler raises it is answered with 503 and `Retry-After: 1`, a gRPC call with UNAVAILABLE. Both
     carry the description of its diagnosis, so that must be fit for strangers; cause and action stay inside.
     """
+
+
+@dataclass(eq=False)
+class NotLeader(Unavailable):
+    """What only the leader may do was asked of a process that does not lead (any more)."""
 
 
 class NotUpYet(EggycoreError):

@@ -234,6 +234,14 @@ class Health:
             self._render()
         return self._probes[kind]
 
+    @property
+    def red(self) -> tuple[str, ...]:
+        """Names of what keeps readiness red: critical checks and reports that are DOWN; of none outside "ready"."""
+        if self._phase != "ready":
+            return ()
+        ready = (line for line in self._lines() if line.critical and "ready" in line.kinds)
+        return tuple(line.name for line in ready if line.status == "DOWN")
+
     def check_result(self, name: str) -> ProbeResult | None:
         """The answer of /readyz/<name>, critical or not; None when there is no check of this name."""
         line = next((line for line in self._lines() if line.name == name and "ready" in line.kinds), None)

@@ -130,10 +130,13 @@ def register_health_checks(runtime: Runtime) -> HealthCheck | Iterable[HealthChe
 def check_config(change: Change) -> None:
     """Look at a new configuration before it is swapped in, and refuse it if it cannot be used.
 
-    Called for every reload that changes at least one reloadable key, plugin by plugin, before any is told.
+    Called for every reload that changes at least one reloadable key, plugin by plugin, before any is told; from the
+    moment when the configuration is read, so perhaps before the plugin's resources are open. It must be quick: it is on
+    the event loop.
 
     Args:
-        change: The keys that differ, the old and the new configuration.
+        change: The keys that differ, the old and the new configuration. A key is also there when only the content of
+            the file has changed that its value names (`contents=True`).
 
     Raises:
         ConfigRefused: The reload is dropped and the reason reported; the old configuration stays.
@@ -152,10 +155,14 @@ def config_changed(change: Change) -> Awaitable[None] | None:
     """Take over a new configuration.
 
     Called after the swap, plugin by plugin; the only hook that may be async. If one raises, those already told get
-    the inverse change and the old configuration returns.
+    the inverse change and the old configuration returns. So it does when a critical check turns red in the 30 s after
+    it: then everybody gets the inverse change, in reverse order.
+
+    It may be called at any time after the configuration was read: before the plugin's resources are open (then there
+    is nothing to do: they read `runtime.config` when they open) and while the process drains.
 
     Args:
-        change: The keys that differ, the old and the new configuration.
+        change: The keys that differ, the old and the new configuration; `inverse` when it is taken back.
 
     Example:
         >>> from eggycore import hookimpl

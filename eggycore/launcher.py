@@ -128,6 +128,10 @@ class Launcher:
         """Set the budget of the whole way down, in seconds (default 25)."""
         self._budgets = replace(self._budgets, shutdown=seconds)
 
+    def set_drain_delay(self, seconds: float) -> None:
+        """Set how long a draining process still serves, in seconds (default 0)."""
+        self._budgets = replace(self._budgets, drain_delay=seconds)
+
     def run(self) -> int:
         """Run until a signal or a failure ends it; owns the process meanwhile. Main thread only.
 
@@ -312,6 +316,10 @@ class Launcher:
         self._starting.clear()
 
     def _supervise(self, planned: Planned[Service]) -> Supervised:
+        if planned.value.leader_only:
+            from eggycore.leading import led
+
+            planned = Planned(led(planned.value, self._resources, self._log), planned.origin)
         return Supervised(planned, draining=self.draining, supervision=self, clock=self._clock, rng=self._rng)
 
     async def _settled(self, supervised: Supervised) -> None:

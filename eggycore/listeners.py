@@ -53,6 +53,7 @@ class Listeners:
         self._health = health
         self._management: dict[int | str, _Management] = {}
         self._servers: list[HTTPServer | GRPCServer] = []
+        self._business: HTTPServer | None = None
 
     def management(self, port: int, setting: str) -> Router:
         """The router of a management port; settings that name the same port share one.
@@ -83,6 +84,11 @@ class Listeners:
         if core.enable_business_grpc and self.grpc.servicers:
             yield self._grpc_service(config)
 
+    def configure(self, config: Configuration) -> None:
+        """Have the server of business HTTP follow another configuration."""
+        if self._business is not None:
+            self._business.configure(config[HTTPSettings])
+
     def tally(self) -> tuple[int, int]:
         """How many requests and calls in flight were finished when the servers stopped, and how many were cut."""
         ended = [server.stopped for server in self._servers if server.stopped is not None]
@@ -106,7 +112,7 @@ class Listeners:
         from eggycore.server.http import HTTPServer
 
         core = config[Config]
-        server = HTTPServer(
+        self._business = server = HTTPServer(
             host=core.bind_host,
             port=core.business_http_port,
             router=self.http,

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from eggycore.diagnostics import Diagnosis, capitalized, diagnose, did_you_mean
 from eggycore.errors import UsageError
-from eggycore.types import HealthCheck, Initializer, Origin, Requirement, Service, Stage
+from eggycore.types import HealthCheck, Initializer, Leadership, Origin, Requirement, Service, Stage
 
 __all__ = ["Plan", "PlanError", "Planned", "Want", "make_plan"]
 
@@ -74,11 +74,13 @@ class Plan:
         initializers: In the order in which they are opened; closed in reverse.
         services: In the order of stages; inside a stage in the given order.
         checks: In the given order.
+        wanted: Resource types that a component, a route or a servicer asks for.
     """
 
     initializers: tuple[Planned[Initializer[Any]], ...] = ()
     services: tuple[Planned[Service], ...] = ()
     checks: tuple[Planned[HealthCheck], ...] = ()
+    wanted: frozenset[type[Any]] = frozenset()
 
     def stage(self, stage: Stage) -> tuple[Planned[Service], ...]:
         """The services of one stage."""
@@ -102,7 +104,8 @@ class Plan:
                     "name": planned.name,
                     "from": str(planned.origin),
                     "stage": planned.value.stage,
-                    "requires": [_requirement(need) for need in planned.value.requires],
+                    "requires": [_requirement(need) for need in _needs(planned)],
+                    "leader_only": planned.value.leader_only,
                     "critical": planned.value.critical,
                     "restart": planned.value.restart.when,
                 }
@@ -149,7 +152,6 @@ def make_plan(
         *draft.unmet(),
         *(draft.missing_provider(want.type_, f"{want.owner}, parameter {want.parameter!r}") for want in wants
           if want.type_ not in draft.providers),
-        *(_leaderless(planned) for planned in services if planned.value.leader_only),
     ]  # fmt: skip
     if not problems:
         problems += draft.cycles()
@@ -159,6 +161,7 @@ def make_plan(
         initializers=draft.opening_order(),
         services=tuple(sorted(services, key=lambda planned: STAGES.index(planned.value.stage))),
         checks=tuple(checks),
+        wanted=frozenset([*(want.type_ for want in wants), *draft.required_types()]),
     )
 
 
@@ -196,7 +199,7 @@ class _Draft:
                 yield _duplicate(text, first, initializer, "Exclude one plugin with -x, or provide a subtype.")
 
     def unmet(self) -> list[Diagnosis]:
-        found = (self._unmet(planned, need) for planned in self.components for need in planned.value.requires)
+        found = (self._unmet(planned, need) for planned in self.components for need in _needs(planned))
         return [problem for problem in found if problem is not None]
 
     def _unmet(self, planned: Planned[Any], need: Requirement) -> Diagnosis | None:
@@ -204,6 +207,8 @@ class _Draft:
             if (other := self.by_name.get(need)) is None:
                 return self._unknown_name(planned, need)
             return self._wrong_order(planned, other)
+        if need is Leadership and need not in self.providers:
+            return _leaderless(planned)
         if need not in self.providers:
             return self.missing_provider(need, str(planned))
         provider = self.providers[need]
@@ -262,6 +267,10 @@ class _Draft:
                 )
         return problems
 
+    def required_types(self) -> Iterator[type[Any]]:
+        for planned in self.components:
+            yield from (need for need in _needs(planned) if not isinstance(need, str))
+
     def opening_order(self) -> tuple[Planned[Initializer[Any]], ...]:
         return tuple(self.by_name[name] for name in self._sorted(self.initializers))
 
@@ -280,7 +289,7 @@ class _Draft:
 
     def _predecessors(self, planned: Planned[Any]) -> set[str]:
         found = (self.by_name.get(need) if isinstance(need, str) else self.providers.get(need)
-                 for need in planned.value.requires)  # fmt: skip
+                 for need in _needs(planned))  # fmt: skip
         return {other.name for other in found if other is not None}
 
 
@@ -302,11 +311,24 @@ def _duplicate(description: str, first: Planned[Any], second: Planned[Any], acti
     return Diagnosis(description=description, cause=f"Once by {first}, once by {second}.", action=action)
 
 
-def _leaderless(planned: Planned[Service]) -> Diagnosis:
+def _needs(planned: Planned[Any]) -> tuple[Requirement, ...]:
+    """What a component requires; a service that runs only where it leads requires leadership without saying so."""
+    needs: tuple[Requirement, ...] = planned.value.requires
+    return (*needs, Leadership) if _is_leader_only(planned) and Leadership not in needs else needs
+
+
+def _is_leader_only(planned: Planned[Any]) -> bool:
+    return isinstance(planned.value, Service) and planned.value.leader_only
+
+
+def _leaderless(planned: Planned[Any]) -> Diagnosis:
+    wish, way_out = "requires Leadership", "take Leadership out of its requires"
+    if _is_leader_only(planned):
+        wish, way_out = "is leader_only", "drop leader_only=True"
     return Diagnosis(
-        description=f"{capitalized(str(planned))} is leader_only, and nothing provides leadership.",
+        description=f"{capitalized(str(planned))} {wish}, and nothing provides leadership.",
         cause="No selected plugin elects a leader among the replicas.",
-        action="Select a plugin that does, or drop leader_only=True.",
+        action=f"Select a plugin that does (`eggycore plugins` lists what is installed), or {way_out}.",
     )
 
 

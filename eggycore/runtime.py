@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eggycore import log
-from eggycore.adapters import as_initializer, as_service
+from eggycore.asking import CORE, ask_plugins
 from eggycore.budgets import Budgets
 from eggycore.config import (
     Config,
@@ -21,36 +21,40 @@ from eggycore.config import (
     Sources,
     load,
 )
+from eggycore.config.loading import examine
 from eggycore.diagnostics import Diagnosis, diagnose, explain
-from eggycore.errors import UsageError
+from eggycore.errors import ConfigProblem, UsageError
 from eggycore.health import Health
 from eggycore.launcher import Launcher
 from eggycore.listeners import Address, Listeners
 from eggycore.log.settings import LogSettings
 from eggycore.metrics import Registry
-from eggycore.plan import Plan, Planned, Want, make_plan
-from eggycore.plugins import PluginRecord, Plugins
+from eggycore.plan import Plan
+from eggycore.plugins import Plugins
 from eggycore.process import EXIT_FAILED, FLUSH_TIMEOUT, Process, StopDuringSetup, sigterm_cancels
 from eggycore.reloading import Reloads
 from eggycore.resources import Resources
 from eggycore.runtimes import as_current, as_running
 from eggycore.selection import Selection
+from eggycore.server.access import Access
+from eggycore.server.configuration import ConfigurationService
 from eggycore.server.health import HealthService
 from eggycore.server.servicers import ServicerRecorder
 from eggycore.server.settings import GRPCSettings, HTTPSettings
 from eggycore.termination import leave_message
 from eggycore.timeline import Timeline
-from eggycore.types import Origin
+from eggycore.types import Change, Purpose
 from eggycore.web.routes import Router
 
 if TYPE_CHECKING:
     from eggycore.config import ReloadResult
+    from eggycore.config.sources import Layer
+    from eggycore.reload_record import ReloadStatus
 
 __all__ = ["NotConfigured", "Runtime"]
 
 T = TypeVar("T")
 
-CORE = Origin("eggycore", kind="core")
 CORE_SETTINGS: tuple[type[Settings], ...] = (Config, LogSettings, HTTPSettings, GRPCSettings)
 
 
@@ -104,6 +108,8 @@ class Runtime:
         )
         self.draining = asyncio.Event()
         """Set when the process begins to drain: streams should end soon."""
+        self.purpose: Purpose = "serve"
+        """What is opened for: an initializer contends for nothing in a command, and changes nothing to "examine"."""
         self._listeners = Listeners(resources=self.resources, metrics=self.metrics, health=self.health)
         self._environ = environ
         self._overrides = dict(overrides or {})
@@ -191,35 +197,63 @@ class Runtime:
             ConfigError: Everything that is wrong with the configuration.
         """
         if self._reloads is None:
-            with self.timeline.span("import"):
-                self.plugins.load()
-            for record in self.plugins.records:
-                if record.import_seconds:
-                    self.timeline.record("import", record.name, self.timeline.now(), record.import_seconds)
+            self._declare()
             with self.timeline.span("configure"):
-                configuration = self._read_config()
-            self._reloads = Reloads(configuration, self._declared, self._given, self.plugins, self._sources)
+                configuration = load(self._declared, self._sources(), given=self._given)
+            self._reloads = Reloads(
+                configuration,
+                self._declared,
+                self._given,
+                self.plugins,
+                self._sources,
+                take_over=self._take_over,
+                health=self.health,
+                metrics=self.metrics,
+            )
         return self.config
 
-    def _read_config(self) -> Configuration:
+    def examine(self, environment: str | None = None) -> tuple[Configuration, tuple[ConfigProblem, ...]]:
+        """Read the configuration and go on when something is wrong with it; the runtime itself is not configured.
+
+        Args:
+            environment: What ENVIRONMENT is taken to be, whatever is set.
+
+        Returns:
+            What could be read, and what is wrong with the rest.
+
+        Raises:
+            PluginErrors: Every plugin that cannot be used.
+        """
+        self._declare()
+        return examine(self._declared, replace(self._sources(), environment=environment), given=self._given)
+
+    def _declare(self) -> None:
+        """Select, import and register the plugins, and gather their settings. Idempotent."""
+        if self._declared:
+            return
+        with self.timeline.span("import"):
+            self.plugins.load()
+        for record in self.plugins.records:
+            if record.import_seconds:
+                self.timeline.record("import", record.name, self.timeline.now(), record.import_seconds)
         self._declared = (
             *(Declared(settings, CORE) for settings in CORE_SETTINGS),
             *(Declared(settings, record.origin) for record, several in self.plugins.settings() for settings in several),
         )
-        return load(self._declared, self._sources(), given=self._given)
 
-    def _sources(self) -> Sources:
+    def _sources(self, overlays: Sequence[Layer] = ()) -> Sources:
         app = self.plugins.app
         return Sources(
             environ=self._environ,
             folder=self.folder,
             overrides=self._overrides,
             defaults={"SERVICE_NAME": app.name} if app is not None else {},
+            overlays=tuple(overlays),
         )
 
     @property
     def declared(self) -> tuple[Declared, ...]:
-        """Every settings class with who declared it, once configured."""
+        """Every settings class with who declared it, once the plugins are loaded."""
         return self._declared
 
     def start_logging(self) -> None:
@@ -252,49 +286,21 @@ class Runtime:
         if self._plan is None:
             self.configure()
             with self.timeline.span("plan"), as_current(self):
-                self._plan = self._ask_plugins()
+                self._plan = self._planned()
         return self._plan
 
-    def _ask_plugins(self) -> Plan:
+    def _planned(self) -> Plan:
         core = self.config[Config]
         if core.enable_health_check:
-            HealthService(self.health, token=core.management_token, environ=self._environ).add_routes(
-                self.management(core.health_check_port, "HEALTH_CHECK_PORT")
-            )
-        initializers = self.plugins.call("init_infra", runtime=self)
-        services = self.plugins.call("register_services", runtime=self)
-        checks = self.plugins.call("register_health_checks", runtime=self)
-        self._listeners.close()
-        for record in self.plugins.degraded:
-            self.health.report(f"plugin {record.name}", "DEGRADED", record.reason, critical=False)
-        return make_plan(
-            [Planned(as_initializer(one), origin) for origin, one in _declared_by(initializers)],
-            [
-                *(Planned(one, CORE) for one in self._listeners.services(self.config)),
-                *(Planned(as_service(one), origin) for origin, one in _declared_by(services)),
-            ],
-            [Planned(one, origin) for origin, one in _declared_by(checks)],
-            wants=self._wants(),
-            provided=self._provided,
-            unselected=self._unselected(),
-        )
-
-    def _wants(self) -> list[Want]:
-        routes = [(str(route), route.needs) for route in self.http.routes]
-        servicers = [(f"gRPC servicer {servicer.name}", servicer.needs) for servicer in self.grpc.servicers]
-        return [
-            Want(owner=owner, parameter=need.parameter, type_=need.type_)
-            for owner, needs in (*routes, *servicers)
-            for need in needs
-        ]
-
-    def _unselected(self) -> dict[str, str]:
-        """Top-level package to name of every installed plugin that was not selected."""
-        return {
-            record.value.partition(":")[0].partition(".")[0]: record.name
-            for record in self.plugins.records
-            if record.state == "not selected"
-        }
+            router = self.management(core.health_check_port, "HEALTH_CHECK_PORT")
+            HealthService(self.health, token=core.management_token, environ=self._environ).add_routes(router)
+            ConfigurationService(
+                config=lambda: self.config,
+                status=lambda: self.reload_status,
+                reload=lambda: self.reload(by="the management endpoint"),
+                access=Access(core.management_token, self._environ),
+            ).add_routes(router)
+        return ask_plugins(self, self._listeners, self._provided)
 
     def _make_launcher(self, plan: Plan) -> Launcher:
         core = self.config[Config]
@@ -366,13 +372,17 @@ class Runtime:
         """
         launcher = self.launcher
         loop = asyncio.get_running_loop()
-        reloads, on_falling = self._started_reloads(), launcher.on_falling
+        reloads, on_ready, on_falling = self._started_reloads(), launcher.on_ready, launcher.on_falling
+
+        def rise() -> None:
+            on_ready()
+            reloads.watch()  # what it takes to watch files is not paid for by the start
 
         def fall(seconds: float) -> None:
             on_falling(seconds)
             reloads.cancel()  # now, while whoever takes a change back finds everything open
 
-        launcher.on_falling = fall
+        launcher.on_ready, launcher.on_falling = rise, fall
         log.on_fatal(lambda message: _call_soon(loop, self._fatal, message))
         try:
             with as_current(self), as_running(self):
@@ -382,16 +392,23 @@ class Runtime:
             await reloads.end()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Runtime]:
+    async def opened(self, purpose: Purpose = "command") -> AsyncIterator[Runtime]:
         """Everything opened and nothing running: for commands that need a database and no server.
 
         Ctrl-C and SIGTERM close it all again.
+
+        Args:
+            purpose: What it is opened for; "examine" changes nothing anywhere.
         """
+        self.purpose = purpose
         plan = self.make_plan()
         launcher = self._make_launcher(Plan(initializers=plan.initializers))
         with as_current(self), as_running(self), sigterm_cancels():
-            async with launcher.holding():
-                yield self
+            try:
+                async with launcher.holding():
+                    yield self
+            finally:
+                await self._started_reloads().end()
 
     def request_stop(self, reason: str = "requested", *, code: int = 0) -> None:
         """Ask for a clean stop. Idempotent; legal before the start. On the event loop."""
@@ -411,29 +428,56 @@ class Runtime:
             log.info("nothing to reload: the process is stopping")
         else:
             with as_current(self):  # for its task: a signal comes in nobody's context
-                self._started_reloads().request()
+                self._started_reloads().request("SIGHUP")
 
-    async def reload(self) -> ReloadResult:
-        """Read every source again, and take over what may change without a restart, as a transaction.
+    async def reload(self, *, by: str = "a request") -> ReloadResult:
+        """Read every source again, and take over what may change without a restart, as a transaction; at once.
+
+        Those who ask while a reload goes on share the one after it. The outcome is logged.
+
+        Args:
+            by: Who asks, for the log and the status: "the management endpoint".
 
         Returns:
             What was taken over, what waits for a restart, or why it was refused; it never raises for what it reads.
         """
         with as_current(self):
-            return await self._started_reloads().reload()
+            return await self._started_reloads().reload(by)
+
+    async def overlay(self, source: str, layers: Sequence[Layer]) -> ReloadResult:
+        """Replace what a source lays over the environment, then reload. Legal once configured, also before READY.
+
+        An overlay sets only what a reload may change and what is no secret; all else in it is reported and ignored. The
+        layers stay whatever comes of the reload, so that the next one reads them too.
+
+        Args:
+            source: Whose layers these are; those of other sources stay.
+            layers: Its layers now, a later one over an earlier one; none takes back what it has laid.
+
+        Returns:
+            As `reload` does; "scheduled" when CONFIG_RELOAD_SPREAD has a costly change wait.
+        """
+        with as_current(self):
+            return await self._started_reloads().overlay(source, layers)
+
+    @property
+    def reload_status(self) -> ReloadStatus:
+        """Where the configuration stands: its generation, how the last reload ended, what waits."""
+        return self._started_reloads().status
+
+    def _take_over(self, change: Change) -> None:
+        core = change.new[Config]
+        if "LOG_LEVEL" in change.keys:
+            log.set_level(core.log_level)
+        self._listeners.configure(change.new)
+        if self._launcher is not None:
+            self._launcher.set_shutdown_timeout(core.shutdown_timeout)
+            self._launcher.set_drain_delay(core.shutdown_drain_delay)
 
     def _started_reloads(self) -> Reloads:
         if self._reloads is None:
             raise NotConfigured
         return self._reloads
-
-
-def _declared_by(results: list[tuple[PluginRecord, list[Any]]]) -> Iterator[tuple[Origin, Any]]:
-    """Who declared what; a plugin that became broken in a later hook brings nothing."""
-    for record, several in results:
-        if record.state == "active":
-            for one in several:
-                yield record.origin, one
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, *call: Any) -> None:

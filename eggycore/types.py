@@ -16,11 +16,14 @@ __all__ = [
     "Finding",
     "HealthCheck",
     "Initializer",
+    "Leadership",
     "Origin",
+    "Purpose",
     "Requirement",
     "Restart",
     "Service",
     "Stage",
+    "Term",
 ]
 
 T = TypeVar("T")
@@ -29,6 +32,9 @@ Stage = Literal["probe", "work", "edge"]
 """Where a service stands in the order: probes start first, edges (HTTP, gRPC) last; stopping is the reverse."""
 
 CheckKind = Literal["ready", "live", "startup"]
+
+Purpose = Literal["serve", "command", "examine"]
+"""What a runtime is opened for: to serve, for a command such as a migration, or to look without changing anything."""
 
 Requirement = type[Any] | str
 """A resource type, or the name of an initializer or service. Never the name of a plugin."""
@@ -132,7 +138,8 @@ class Service:
         restart: What happens after a crash.
         critical: A crashed critical service makes readiness red, and ends the process once its restarts are used up.
         stop_timeout: Seconds to finish after `stopping`; None means as long as the shutdown budget allows.
-        leader_only: Runs only on the replica that holds leadership (needs a plugin that provides it).
+        leader_only: Runs only while this process leads; requires `Leadership`, which a plugin provides. Its `stopping`
+            is set when a term ends or the process drains, and `run` is called anew in the next term.
     """
 
     name: str
@@ -143,6 +150,58 @@ class Service:
     critical: bool = True
     stop_timeout: float | None = None
     leader_only: bool = False
+
+
+class Term(Protocol):
+    """One time of leading, from the moment it is won until nobody may act in its name any more."""
+
+    @property
+    def token(self) -> int:
+        """Greater than that of every term before, of whichever process; at most 63 bits."""
+
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when the term ends, or soon has to: take nothing more, finish, leave."""
+
+    def seconds_left(self) -> float:
+        """Seconds until another process may lead, at the earliest; 0 or less: nothing may be done in its name any more.
+
+        Grows with every renewal. Read from a local clock that counts on while the process is stopped; from any thread.
+        """
+
+
+class Leadership:
+    """Which of the replicas leads: a resource that a plugin provides, `runtime.get(Leadership)`.
+
+    A class rather than a protocol, so that `runtime.get` and `provides` take it as the type that it is. A process
+    that was paused can always believe a moment too long: let what it writes carry the token, and refuse an older one.
+    """
+
+    @property
+    def identity(self) -> str:
+        """The name under which this process leads; no other process has it, not even this one started again."""
+        raise NotImplementedError
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process leads now, by the clock at the moment of the call; from any thread."""
+        raise NotImplementedError
+
+    @property
+    def token(self) -> int:
+        """The token of the term that lasts now; from any thread.
+
+        Raises:
+            NotLeader: This process does not lead.
+        """
+        raise NotImplementedError
+
+    def lead(self) -> AbstractAsyncContextManager[Term]:
+        """Wait until this process leads, for `async with`: inside the block it does; leave once `term.over` is set.
+
+        Several blocks may be open at once, in the same term. The next term begins when all have been left.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

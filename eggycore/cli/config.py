@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
+from eggycore.cli.config_compare import diff
+from eggycore.cli.config_pages import docs, example, schema
+from eggycore.cli.config_running import reload, running_status
+from eggycore.cli.config_tables import render_config, render_status
 from eggycore.cli.options import RuntimeOptions, echo_json, json_option, runtime_options
-from eggycore.cli.table import table
-from eggycore.config import Configuration, env_example
+from eggycore.config import Configuration
 from eggycore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eggycore.config import Entry
 
 __all__ = ["command", "render_config"]
 
 
 @click.group("config", epilog="Example: eggycore config explain BUSINESS_HTTP_PORT")
 def command() -> None:
-    """Show, explain and check the configuration. Secrets are masked."""
+    """Show, explain, check, compare and reload the configuration. Secrets are masked."""
 
 
 @command.command(
@@ -24,21 +31,40 @@ def command() -> None:
 )
 @runtime_options
 @json_option
-def show(options: RuntimeOptions, as_json: bool) -> None:
-    """Show every variable with its value and where it comes from."""
-    configuration = options.runtime().configure()
-    if as_json:
-        echo_json([asdict(entry) for entry in configuration.entries()])
+@click.option(
+    "--running",
+    is_flag=False,
+    flag_value="",
+    metavar="[URL]",
+    help="Ask the process at this URL, by default that at HEALTH_CHECK_PORT of this machine, what it runs with.",
+)
+def show(options: RuntimeOptions, as_json: bool, running: str | None) -> None:
+    """Show every variable with its value and where it comes from.
+
+    Without --running, what a process would read that is started now. With it, what a running process has read; it
+    is shown MANAGEMENT_TOKEN, as it is set here.
+    """
+    if running is not None:
+        status, source = running_status(options, running)
     else:
-        click.echo(render_config(configuration))
+        from eggycore.config.status import status_dict
+
+        status, source = status_dict(options.runtime().configure()), ""
+    if as_json:
+        echo_json(status)
+    else:
+        click.echo(render_status(status, source))
 
 
 @command.command(short_help="Explain one variable.", epilog="Example: eggycore config explain BUSINESS_HTTP_PORT")
 @click.argument("key")
 @runtime_options
 def explain(options: RuntimeOptions, key: str) -> None:
-    """Explain one variable: what it means, its value, and everything that was said about it."""
-    explanation = options.runtime().configure().explain(key)
+    """Explain one variable: what it means, its value, and everything that was said about it.
+
+    KEY is its name, or that as files of configuration nest it: log.level.
+    """
+    explanation = options.runtime().configure().explain(_name_of(key))
     entry = explanation.entry
     said = [
         f"  {'->' if candidate.chosen else '  '} {candidate.shown}  ({candidate.origin})"
@@ -52,52 +78,56 @@ def explain(options: RuntimeOptions, key: str) -> None:
         f"type:        {entry.type_name}{f', in {entry.unit}' if entry.unit else ''}",
         *([f"other names: {', '.join(entry.also)}"] if entry.also else []),
         f"default:     {f'the value of {entry.inherits}, else ' if entry.inherits else ''}{entry.default_shown}",
-        f"on reload:   {'taken over by the running process' if entry.reloadable else 'waits for a restart'}",
+        f"on reload:   {_on_reload(entry)}",
         "sources, the strongest first:",
         *said,
     )
     click.echo("\n".join(lines))
 
 
+def _name_of(key: str) -> str:
+    """The name that a spelling stands for in files of configuration."""
+    return key.replace(".", "_").replace("-", "_").upper()
+
+
+def _on_reload(entry: Entry) -> str:
+    if entry.reloadable:
+        return "taken over by the running process"
+    if entry.contents:
+        return "what the file holds is taken over by the running process, another path waits for a restart"
+    return "waits for a restart"
+
+
 @command.command(
-    short_help="Check that the configuration can be used.", epilog="Example: eggycore config check && eggycore run"
+    short_help="Check that the configuration can be used.",
+    epilog="Example: eggycore config check --environment production",
 )
 @runtime_options
-def check(options: RuntimeOptions) -> None:
-    """Check the configuration of the app and of all selected plugins; all problems come in one report."""
-    configuration = options.runtime().configure()
-    for near_miss in configuration.unknown:
-        click.echo(f"warning: {near_miss}", err=True)
+@click.option(
+    "--environment", metavar="NAME", help="Check as if ENVIRONMENT were this, with the files of that environment."
+)
+def check(options: RuntimeOptions, environment: str | None) -> None:
+    """Check the configuration of the app and of all selected plugins; all problems come in one report.
+
+    Nothing is opened or started. Exit code 2 when something is wrong; warnings go to stderr and change nothing.
+    """
+    configuration, problems = options.runtime().examine(environment)
+    warnings = tuple(_warnings(configuration))
+    if problems:
+        raise ConfigError(problems, warnings=warnings)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     entries = configuration.entries()
     changed = sum(entry.origin != "default" for entry in entries)
-    click.echo(f"The configuration can be used: {len(entries)} variables, {changed} of them set.")
+    where = f" in {environment}" if environment is not None else ""
+    click.echo(f"The configuration can be used{where}: {len(entries)} variables, {changed} of them set.")
 
 
-@command.command(
-    "env-example",
-    short_help="Write an example .env file.",
-    epilog="Example: eggycore config env-example > .env.example",
-)
-@runtime_options
-def example(options: RuntimeOptions) -> None:
-    """Write a .env file that names every variable of the app and of the selected plugins."""
-    runtime = options.runtime()
-    try:
-        runtime.configure()
-    except ConfigError:
-        if not runtime.declared:
-            raise
-        # what is missing or wrong is what the file helps to set
-    app = runtime.plugins.app
-    click.echo(env_example(runtime.declared, known={"SERVICE_NAME": app.name} if app else {}), nl=False)
+def _warnings(configuration: Configuration) -> Iterator[str]:
+    from eggycore.config.exposed import exposed_secrets
+
+    yield from map(str, (*configuration.unknown, *configuration.ignored, *exposed_secrets(configuration)))
 
 
-def render_config(configuration: Configuration) -> str:
-    """The variables as lines for a terminal, one block for each owner."""
-    entries = configuration.entries()
-    owners = dict.fromkeys(entry.owner for entry in entries)
-    blocks = []
-    for owner in owners:
-        rows = [[entry.key, entry.shown, entry.origin] for entry in entries if entry.owner == owner]
-        blocks.append(f"{owner}\n{table(('variable', 'value', 'from'), rows)}")
-    return "\n\n".join(blocks)
+for one in (diff, docs, example, reload, schema):
+    command.add_command(one)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -31,7 +31,7 @@ _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "build", "dist", "s
 def run_dev(options: RuntimeOptions, *, timeline: bool) -> int:
     """Run the app under supervision in the current folder until Ctrl-C or SIGTERM; returns the exit code."""
     arguments = [sys.executable, "-m", "eggycore", "run", *child_arguments(options, timeline=timeline)]
-    environ = {"LOG_FORMAT": "console", **os.environ}
+    environ = {"LOG_FORMAT": "console", "CONFIG_WATCH": "false", **os.environ}  # whatever changes, it starts again
     return DevSupervisor(arguments, environ, Path.cwd()).run()
 
 
@@ -48,18 +48,21 @@ def child_arguments(options: RuntimeOptions, *, timeline: bool) -> list[str]:
 
 
 def snapshot(folder: Path) -> dict[str, int]:
-    """When each watched file below the folder was last changed, in nanoseconds; symbolic links are not followed."""
-    return dict(_stamps(str(folder)))
+    """When each watched file below the folder was last changed, in nanoseconds; symbolic links are not followed.
+
+    Watched are code, `.env`, and what is read as configuration in the folder `config`.
+    """
+    return dict([*_stamps(str(folder), _is_watched), *_stamps(str(folder / "config"), _is_configuration)])
 
 
-def _stamps(folder: str) -> Iterator[tuple[str, int]]:
+def _stamps(folder: str, is_watched: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name not in _IGNORED_FOLDERS and not entry.name.startswith("."):
-                        yield from _stamps(entry.path)
-                elif _is_watched(entry.name):
+                        yield from _stamps(entry.path, is_watched)
+                elif is_watched(entry.name):
                     yield entry.path, entry.stat(follow_symlinks=False).st_mtime_ns
     except OSError:  # it vanished meanwhile: the next look tells
         return
@@ -67,6 +70,10 @@ def _stamps(folder: str) -> Iterator[tuple[str, int]]:
 
 def _is_watched(name: str) -> bool:
     return name in _WATCHED_NAMES or os.path.splitext(name)[1] in _WATCHED_SUFFIXES  # noqa: PTH122 -- many, often
+
+
+def _is_configuration(name: str) -> bool:
+    return name.endswith((".json", ".toml", ".yaml", ".yml"))
 
 
 class DevSupervisor:

@@ -149,7 +149,7 @@ class Examination:
 async def _opened_and_checked(runtime: Runtime, replicas: int) -> list[Row]:
     rows: list[Row] = []
     try:
-        async with runtime.opened():
+        async with runtime.opened("examine"):
             rows += [
                 Row(subject=f"open {span.component}", state="ok", text=f"Opened in {span.seconds * 1000:.0f} ms.")
                 for span in runtime.timeline.spans

@@ -29,7 +29,7 @@ COMMANDS = {
     "run": Builtin("eggycore.cli.run", "Run an app."),
     "plugins": Builtin("eggycore.cli.plugins", "List the installed plugins and how they fare."),
     "plan": Builtin("eggycore.cli.plan", "Show what would be opened and started, and in which order."),
-    "config": Builtin("eggycore.cli.config", "Show, explain and check the configuration."),
+    "config": Builtin("eggycore.cli.config", "Show, explain, check, compare and reload the configuration."),
     "doctor": Builtin("eggycore.cli.doctor", "Look for what would keep the app from running."),
     "probe": Builtin("eggycore.cli.probe", "Ask a running process how it is; for container health checks."),
     "version": Builtin("eggycore.cli.version", "Show the versions of eggycore, Python and the platform."),

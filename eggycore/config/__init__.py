@@ -12,12 +12,13 @@ from eggycore.config.core import Config
 from eggycore.config.current import NoCurrentConfig, get, set
 from eggycore.config.declared import DeclarationFailed, Declared
 from eggycore.config.facts import Facts
-from eggycore.config.kinds import Duration, Size
+from eggycore.config.kinds import Duration, Size, Url
 from eggycore.config.loading import load, must_read_from_env, read_from_env
-from eggycore.config.near import NearMiss
+from eggycore.config.near import NearMiss, UnknownKey
+from eggycore.config.overlays import IgnoredOverlayKey
 from eggycore.config.secret import Secret
 from eggycore.config.settings import Settings, env
-from eggycore.config.sources import Sources
+from eggycore.config.sources import Layer, Sources
 from eggycore.config.variable import Other
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ __all__ = [
     "Entry",
     "Explanation",
     "Facts",
+    "IgnoredOverlayKey",
+    "Layer",
     "Listener",
     "NearMiss",
     "NoCurrentConfig",
@@ -59,7 +62,9 @@ __all__ = [
     "SettingsMissing",
     "Size",
     "Sources",
+    "UnknownKey",
     "UnknownVariable",
+    "Url",
     "env",
     "env_example",
     "get",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from eggycore.config.declared import Owned
 from eggycore.config.family import general_settings
-from eggycore.config.near import NearMiss, StrangeMember
+from eggycore.config.near import NearMiss, StrangeMember, UnknownKey
 from eggycore.config.settings import Settings
 from eggycore.config.sources import Found
 from eggycore.diagnostics import Diagnosis, diagnose, did_you_mean
@@ -16,6 +16,7 @@ from eggycore.errors import UsageError
 
 if TYPE_CHECKING:
     from eggycore.config.explain import Entry, Explanation
+    from eggycore.config.overlays import IgnoredOverlayKey
 
 __all__ = ["Configuration", "SettingsMissing", "UnknownVariable", "Value"]
 
@@ -58,11 +59,15 @@ def _(error: UnknownVariable) -> Diagnosis:
 
 @dataclass(frozen=True)
 class Value:
-    """A value with its origin and with every source that says something about the variable. Never shown by `repr`."""
+    """A value with its origin and with every source that says something about the variable. Never shown by `repr`.
+
+    `content` is a digest of what the file holds that the value names, for variables declared with `contents=True`.
+    """
 
     value: object = field(repr=False)
     origin: str
     found: tuple[Found, ...] = ()
+    content: str = field(default="", repr=False)
 
 
 class Configuration:
@@ -72,7 +77,9 @@ class Configuration:
         owned: The variables, by name.
         values: The value of each.
         instances: The settings, by class.
-        unknown: Variables that were perhaps meant to be one of these, or belong to a member that no list names.
+        unknown: Variables that were perhaps meant to be one of these, belong to a member that no list names, or are
+            set in a file of config/ and are nobody's.
+        ignored: What overlays say about variables that they cannot set.
         generation: 1 for the configuration of the start; every reload that changes something counts on.
     """
 
@@ -82,13 +89,15 @@ class Configuration:
         owned: Mapping[str, Owned],
         values: Mapping[str, Value],
         instances: Mapping[type[Settings], Settings],
-        unknown: Iterable[NearMiss | StrangeMember] = (),
+        unknown: Iterable[NearMiss | StrangeMember | UnknownKey] = (),
+        ignored: Iterable[IgnoredOverlayKey] = (),
         generation: int = 1,
     ) -> None:
         self._owned = owned
         self._values = values
         self._instances = dict(instances)
         self.unknown = tuple(unknown)
+        self.ignored = tuple(ignored)
         self.generation = generation
 
     def __getitem__(self, settings: type[S]) -> S:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 from eggycore.config.kinds import Duration
@@ -59,7 +60,9 @@ class Config(Settings):
         doc="Address that every server listens on.",
     )
     management_token: Secret[str] | None = env(
-        "MANAGEMENT_TOKEN", default=None, doc="Bearer token of those who may see the details of health checks."
+        "MANAGEMENT_TOKEN",
+        default=None,
+        doc="Bearer token of those who may see health details and the configuration, and may have that reloaded.",
     )
     log_level: Literal["debug", "info", "warn", "error", "fatal"] = env(
         "LOG_LEVEL", default="info", reload=True, doc="Least severe level that is logged."
@@ -77,13 +80,35 @@ class Config(Settings):
         ge=0.1,
         doc="Time for start-up, in which refused connections are tried again.",
     )
+    config_dir: Path = env(
+        "CONFIG_DIR",
+        default=Path("config"),
+        doc="Folder of base.* and <environment>.*; set in the environment, in .env or with --set.",
+    )
+    config_watch: bool = env(
+        "CONFIG_WATCH",
+        default=True,
+        doc="Whether a reload follows when a file changes that the configuration is read from.",
+    )
+    config_reload_spread: Duration = env(
+        "CONFIG_RELOAD_SPREAD",
+        default=0.0,
+        le=3600.0,
+        reload=True,
+        doc="Time over which replicas take a costly change (pools, credentials, TLS) that they notice by themselves.",
+    )
     shutdown_timeout: Duration = env(
-        "SHUTDOWN_TIMEOUT", default=25.0, ge=0.1, doc="Time from the signal to the exit, drain delay included."
+        "SHUTDOWN_TIMEOUT",
+        default=25.0,
+        ge=0.1,
+        reload=True,
+        doc="Time from the signal to the exit, drain delay included.",
     )
     shutdown_drain_delay: Duration = env(
         "SHUTDOWN_DRAIN_DELAY",
         default=lambda facts: 5.0 if facts.kubernetes else 0.0,
         default_doc="5s in Kubernetes, else 0s",
+        reload=True,
         doc="Time in which a draining process still serves, so that balancers learn of it.",
     )
 

@@ -22,15 +22,19 @@ _QUOTED = re.compile(r"\s*(?:export\s+)?[^=\s]+\s*=[^\S\r\n]*(['\"])")
 
 @dataclass(frozen=True)
 class DotenvFile:
-    """What a .env file says: values, the line of each, and what could not be read. Values are never shown."""
+    """What a .env file says: values, the line of each, and what could not be read. Values are never shown.
+
+    `quoted` are the variables in single quotes, which are taken literally.
+    """
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     lines: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[ConfigProblem, ...] = ()
+    quoted: frozenset[str] = frozenset()
 
 
 def read_dotenv(path: Path) -> DotenvFile:
-    """Read the file, if there is one; a folder of that name is not one. Values are literal: `${X}` stays as it is.
+    """Read the file, if there is one; a folder of that name is not one. `${X}` stays, for `expansion` to expand.
 
     Of a variable set twice, the later line counts.
     """
@@ -60,13 +64,16 @@ def _bound(path: Path, text: str) -> DotenvFile:
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
     problems: list[ConfigProblem] = []
+    quotes: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text, newline="")):
         line = binding.original.line + _blank_lines_before(binding.original.string)
         if binding.error or (binding.key is not None and binding.value is None):
             problems.append(_unreadable(path, line, binding))
         elif binding.key is not None and binding.value is not None:
             values[binding.key], lines[binding.key] = binding.value, line
-    return DotenvFile(values, lines, tuple(problems))
+            found = _QUOTED.match(binding.original.string)
+            quotes[binding.key] = found[1] if found else ""
+    return DotenvFile(values, lines, tuple(problems), frozenset(key for key in quotes if quotes[key] == "'"))
 
 
 def _unreadable(path: Path, line: int, binding: Binding) -> ConfigProblem:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eggycore.config.configuration import Configuration
-from eggycore.config.secret import MASK
 
 __all__ = ["Candidate", "Entry", "Explanation", "entry_of", "explanation_of"]
 
@@ -23,6 +22,7 @@ class Entry:
         doc: What it means, in a sentence.
         default_shown: The default in words, "required" when there is none.
         reloadable: Whether a reload changes it in the running process.
+        contents: Whether a reload takes over what the file holds that it names.
         secret: Whether the value is masked.
         type_name: What it can be, in words: "whole number", "secret text".
         unit: What a plain number counts, None when nothing in particular.
@@ -42,6 +42,7 @@ class Entry:
     unit: str | None
     also: tuple[str, ...] = ()
     inherits: str = ""
+    contents: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ def entry_of(configuration: Configuration, key: str) -> Entry:
         unit=variable.unit,
         also=variable.names[1:],
         inherits=owned.general,
+        contents=variable.contents,
     )
 
 
@@ -93,6 +95,6 @@ def _candidates(configuration: Configuration, key: str) -> Iterable[Candidate]:
         yield Candidate(origin=value.origin, shown=variable.shown(value.value), chosen=True)
     for origin, found in zip(origins, value.found, strict=True):
         chosen = origin == value.origin
-        said = MASK if variable.kind.secret else found.text if found.text is not None else "(in the file)"
+        said = variable.shown_text("(in the file)" if found.text is None else found.text)
         yield Candidate(origin=origin, shown=variable.shown(value.value) if chosen else said, chosen=chosen)
     yield Candidate(origin="default", shown=variable.default_shown, chosen=value.origin == "default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from eggycore.config.secret import Secret
 
-__all__ = ["Base", "Duration", "Kind", "Size", "kind_of"]
+__all__ = ["Base", "Duration", "Kind", "Size", "Url", "kind_of"]
 
-Base = Literal["text", "integer", "number", "boolean", "duration", "size", "choice", "path", "words"]
+Base = Literal["text", "integer", "number", "boolean", "duration", "size", "choice", "path", "url", "words"]
 
 Duration = Annotated[float, "duration"]
 """A float of seconds, written with a unit: "250ms", "5m"."""
 
 Size = Annotated[int, "size"]
 """An int of bytes, written with a unit: "512MB", "64MiB"."""
+
+Url = Annotated[str, "url"]
+"""A str that is an absolute URL with a host: "https://mail.example/send". A password in it is masked when shown."""
 
 _NAMES: Final[dict[Base, str]] = {
     "text": "text",
@@ -28,7 +32,19 @@ _NAMES: Final[dict[Base, str]] = {
     "size": "size",
     "choice": "choice",
     "path": "path",
+    "url": "URL",
     "words": "list of words",
+}
+
+_SEVERAL: Final[dict[Base, str]] = {
+    "integer": "list of whole numbers",
+    "number": "list of numbers",
+    "boolean": "list of true or false",
+    "duration": "list of durations",
+    "size": "list of sizes",
+    "choice": "list of choices",
+    "path": "list of paths",
+    "url": "list of URLs",
 }
 
 _BASES: Final[dict[object, Base]] = {
@@ -39,7 +55,7 @@ _BASES: Final[dict[object, Base]] = {
     Path: "path",
     Duration: "duration",
     Size: "size",
-    tuple[str, ...]: "words",
+    Url: "url",
 }
 
 
@@ -48,21 +64,23 @@ class Kind:
     """How a variable's text is read, and how its value may be shown.
 
     Args:
-        base: What the text stands for.
+        base: What the text stands for; of a list, what each word of it does. A list of texts is "words".
         choices: The values allowed, for the base "choice".
         optional: The value may be None, and is when the variable is set to nothing.
         secret: The value is a `Secret`.
+        many: The value is a tuple, written as words with commas between them.
     """
 
     base: Base
     choices: tuple[str, ...] = ()
     optional: bool = False
     secret: bool = False
+    many: bool = False
 
     @property
     def name(self) -> str:
-        """The type as a reader of the reference sees it: "whole number", "secret text"."""
-        name = _NAMES[self.base]
+        """The type as a reader of the reference sees it: "whole number", "secret text", "list of durations"."""
+        name = _SEVERAL[self.base] if self.many and self.base != "words" else _NAMES[self.base]
         return f"secret {name}" if self.secret else name
 
 
@@ -76,12 +94,20 @@ def kind_of(annotation: Any) -> Kind:
     secret = get_origin(inner) is Secret
     if secret:
         (inner,) = get_args(inner)
+    inner, many = _without_tuple(inner)
     if get_origin(inner) is Literal:
-        return Kind(base="choice", choices=_words(get_args(inner)), optional=optional, secret=secret)
+        return Kind(base="choice", choices=_words(get_args(inner)), optional=optional, secret=secret, many=many)
     base = _BASES.get(inner)
     if base is None:
         raise TypeError(f"no variable can have the type {_spelled(annotation)}; the types are {_known_types()}")
-    return Kind(base=base, optional=optional, secret=secret)
+    return Kind(base="words" if many and base == "text" else base, optional=optional, secret=secret, many=many)
+
+
+def _without_tuple(annotation: Any) -> tuple[Any, bool]:
+    match get_origin(annotation), get_args(annotation):
+        case builtins.tuple, (inner, builtins.Ellipsis):
+            return inner, True
+    return annotation, False
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -105,4 +131,5 @@ def _spelled(annotation: object) -> str:
 
 
 def _known_types() -> str:
-    return "str, int, float, bool, Duration, Size, Path, tuple[str, ...], Literal[...], Secret[...] and X | None"
+    bases = "str, int, float, bool, Duration, Size, Url, Path, Literal[...]"
+    return f"{bases}, tuple[...] of one of these, Secret[...] and X | None"

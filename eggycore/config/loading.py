@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from eggycore.config.checks import port_conflicts, settings_problems
 from eggycore.config.configuration import Configuration, Value
+from eggycore.config.core import Config
 from eggycore.config.declared import Declared, Owned, blamed, names_of, own
 from eggycore.config.facts import Facts
+from eggycore.config.layers import read_layers
 from eggycore.config.members import family_problems, members_of, strange_members
-from eggycore.config.near import NearMiss, StrangeMember, near_misses
+from eggycore.config.near import NearMiss, StrangeMember, UnknownKey, near_misses, unknown_keys
+from eggycore.config.overlays import admitted, ignored
 from eggycore.config.settings import Settings
-from eggycore.config.sources import COMMAND_LINE, Found, Layers, Sources, Unreadable, read_layers
+from eggycore.config.sources import COMMAND_LINE, Found, Layers, Sources, Unreadable
 from eggycore.config.variable import Variable
 from eggycore.diagnostics import diagnose, did_you_mean, render
 from eggycore.errors import ConfigError, ConfigProblem
@@ -26,9 +29,12 @@ from eggycore.types import Origin
 if TYPE_CHECKING:
     from eggycore.config.parse import Parser
 
-__all__ = ["load", "must_read_from_env", "read_from_env"]
+__all__ = ["NOT_SET", "examine", "load", "must_read_from_env", "read_from_env"]
 
 S = TypeVar("S", bound=Settings)
+
+NOT_SET = "required, and not set"
+"""Why a variable without a default has no value."""
 
 _SHOWN_CHARACTERS = 80
 """How much of a wrong value a report shows."""
@@ -45,27 +51,55 @@ def load(declared: Sequence[Declared], sources: Sources, *, given: Sequence[Sett
     Raises:
         ConfigError: Something is wrong; it holds every problem of every owner.
     """
+    configuration, problems = examine(declared, sources, given=given)
+    if problems:
+        reported = {problem.key for problem in problems}
+        warnings = (str(one) for one in configuration.unknown if one.key not in reported)
+        raise ConfigError(problems, warnings=tuple(warnings))
+    return configuration
+
+
+def examine(
+    declared: Sequence[Declared], sources: Sources, *, given: Sequence[Settings] = ()
+) -> tuple[Configuration, tuple[ConfigProblem, ...]]:
+    """Like `load`, for those who go on when something is wrong: what could be read, and what is wrong with the rest.
+
+    The configuration has no value for a variable that is missing or wrong, and no settings of its class.
+    """
     classes = {one.settings for one in declared}
     undeclared = [Declared(type(one), _origin_of(type(one))) for one in given if type(one) not in classes]
     owned, problems = own([*declared, *undeclared])
     problems += family_problems(owned)
-    layers, unreadable = read_layers(sources)
-    reading = _Reading(layers, Facts.of(sources.environ), {type(one): one for one in given})
-    reading.read(owned.values())
+    layers, unreadable = read_layers(sources, core=next((one for one in given if isinstance(one, Config)), None))
+    reading = _Reading(_facts(sources), {type(one): one for one in given})
+    reading.read(owned.values(), layers.under(admitted(sources.overlays, owned)))
     members = members_of(owned, reading.values)
-    reading.read(members.owned.values())
     owned |= members.owned
+    reading.read(members.owned.values(), layers.under(admitted(sources.overlays, owned)))
     values, instances = reading.values, reading.instances(owned.values())
-    problems += [*unreadable, *reading.problems, *members.problems, *_between(owned, values, instances)]
+    problems += [*unreadable, *reading.told(layers), *members.problems, *_between(owned, values, instances)]
+    problems += _tables(layers.under(admitted(sources.overlays, owned)), owned)
     problems += _unknown_overrides(sources.overrides, owned)
     slips = tuple(near_misses(layers.names(), names_of(owned)))
     slipped = {one.key for one in slips}
     strange = strange_members((pair for pair in layers.names() if pair[0] not in slipped), owned)
-    unknown: tuple[NearMiss | StrangeMember, ...] = (*slips, *strange)
-    if problems:
-        reported = {problem.key for problem in problems}
-        raise ConfigError(tuple(problems), warnings=tuple(str(one) for one in unknown if one.key not in reported))
-    return Configuration(owned=owned, values=values, instances=instances, unknown=unknown)
+    unknown: list[NearMiss | StrangeMember | UnknownKey] = [*slips, *strange]
+    told = {one.key for one in unknown}
+    unknown += unknown_keys((pair for pair in layers.names_in_files() if pair[0] not in told), names_of(owned))
+    configuration = Configuration(
+        owned=owned,
+        values=values,
+        instances=instances,
+        unknown=unknown,
+        ignored=ignored(sources.overlays, owned),
+    )
+    return configuration, tuple(problems)
+
+
+def _facts(sources: Sources) -> Facts:
+    """What defaults may depend on; they see the ENVIRONMENT that is meant."""
+    forced = {} if sources.environment is None else {"ENVIRONMENT": sources.environment}
+    return Facts.of({**sources.environ, **forced} if forced else sources.environ)
 
 
 def read_from_env(cfg_type: type[S], environ: Mapping[str, str] | None = None) -> S:
@@ -99,20 +133,23 @@ def _origin_of(settings: type[Settings]) -> Origin:
 class _Reading:
     """One pass over all variables; it collects problems instead of stopping at the first."""
 
-    def __init__(self, layers: Layers, facts: Facts, given: Mapping[type[Settings], Settings]) -> None:
+    def __init__(self, facts: Facts, given: Mapping[type[Settings], Settings]) -> None:
         self.problems: list[ConfigProblem] = []
         self.values: dict[str, Value] = {}
         """The value of each variable that has a right one, by name."""
-        self._layers = layers
         self._facts = facts
         self._given = given
 
-    def read(self, variables: Iterable[Owned]) -> None:
+    def read(self, variables: Iterable[Owned], layers: Layers) -> None:
         """Find the values of these variables; those of classes before those of their members."""
         for one in variables:
-            value = self._value(one)
+            value = self._value(one, layers)
             if value is not None:
-                self.values[one.variable.key] = value
+                self.values[one.variable.key] = _with_content(value) if one.variable.contents else value
+
+    def told(self, layers: Layers) -> Iterator[ConfigProblem]:
+        """The problems; a variable that is not set is one only when every file could be read."""
+        return (problem for problem in self.problems if layers.whole or problem.reason != NOT_SET)
 
     def instances(self, owned: Iterable[Owned]) -> dict[type[Settings], Settings]:
         """The settings of which every field has a value."""
@@ -131,9 +168,9 @@ class _Reading:
 
         return Parser()
 
-    def _value(self, one: Owned) -> Value | None:
+    def _value(self, one: Owned, layers: Layers) -> Value | None:
         try:
-            found = self._layers.find(one.variable.names)
+            found = layers.find(one.variable.names)
             if one.settings in self._given:
                 return self._right(
                     one, Value(getattr(self._given[one.settings], one.variable.attribute), "code", found)
@@ -145,7 +182,7 @@ class _Reading:
                 found += general.found if general is not None else ()
             if not found:
                 return self._default(one)
-            return self._parsed(one, found, self._layers.text_of(found[0]))
+            return self._parsed(one, found, layers.text_of(found[0]))
         except Unreadable as error:
             self.problems.append(replace(error.problem, owner=one.owner))
             return None
@@ -158,7 +195,7 @@ class _Reading:
         self.problems.append(
             ConfigProblem(
                 key=one.variable.key,
-                reason="required, and not set",
+                reason=NOT_SET,
                 owner=one.owner,
                 action="Set it in the environment, in .env or with --set.",
             )
@@ -168,6 +205,8 @@ class _Reading:
     def _parsed(self, one: Owned, found: tuple[Found, ...], text: str) -> Value | None:
         variable = one.variable.under(found[0].name)
         try:
+            if found[0].listed and not variable.kind.many:
+                raise ValueError("a list, where one value is wanted")
             value = self._parser.parse(variable, text)
         except ValueError as error:
             self._refuse(variable, str(error), text, found[0].origin_of(variable.key), one.owner)
@@ -190,7 +229,7 @@ class _Reading:
             ConfigProblem(
                 key=variable.key,
                 reason=reason,
-                value=None if variable.kind.secret or not text else _shortened(text),
+                value=None if variable.kind.secret or not text else _shortened(variable.shown_text(text)),
                 origin=origin,
                 owner=owner,
                 action=_action(variable, text),
@@ -226,6 +265,24 @@ def _between(
     yield from settings_problems(instances, owned, values)
 
 
+def _tables(layers: Layers, owned: Mapping[str, Owned]) -> Iterator[ConfigProblem]:
+    """A problem for each variable that is written as a table, in which no variable is."""
+    known = {name: one for one in owned.values() for name in one.variable.names}
+    for layer in layers.layers:
+        for name in layer.tables:
+            if name in known and not any(key.startswith(f"{name}_") and key in known for key in layer.values):
+                one = known[name]
+                yield ConfigProblem(
+                    key=name,
+                    reason="a table, where one value is wanted"
+                    if not one.variable.kind.many
+                    else "a table, where a list is wanted",
+                    origin=layer.tables[name],
+                    owner=one.owner,
+                    action=f"Set it to {one.variable.expected}.",
+                )
+
+
 def _unknown_overrides(overrides: Mapping[str, str], owned: Mapping[str, Owned]) -> Iterator[ConfigProblem]:
     known = names_of(owned)
     for key in overrides:
@@ -236,3 +293,12 @@ def _unknown_overrides(overrides: Mapping[str, str], owned: Mapping[str, Owned])
                 origin=COMMAND_LINE,
                 action=f"Correct the name, or select the plugin that has it.{did_you_mean(key.upper(), owned)}",
             )
+
+
+def _with_content(value: Value) -> Value:
+    """The value with a digest of the file that it names, so that another content counts as another value."""
+    if not isinstance(value.value, Path):
+        return value
+    from eggycore.config.contents import content_digest  # loads OpenSSL; few processes name such a file
+
+    return replace(value, content=content_digest(value.value))

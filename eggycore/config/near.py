@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["NearMiss", "near_misses", "one_edit_apart"]
+from eggycore.diagnostics import did_you_mean
+
+__all__ = ["NearMiss", "StrangeMember", "UnknownKey", "near_misses", "one_edit_apart", "unknown_keys"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,31 @@ class StrangeMember:
 
     def __str__(self) -> str:
         return f"{self.key}, set in {_where(self.origin)}, is not read: {self.names} does not name {self.member!r}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownKey:
+    """A key of a file of config/ that is no variable of anybody who is here. Its value is not kept.
+
+    `str()` is a sentence for the log.
+    """
+
+    key: str
+    origin: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        nobody = "is not a variable of eggycore, of the app or of a selected plugin"
+        return f"{self.key}, set in {self.origin}, {nobody}.{self.hint}"
+
+
+def unknown_keys(names: Iterable[tuple[str, str]], known: Collection[str]) -> Iterator[UnknownKey]:
+    """The (name, origin) pairs of files that are none of the known names, each name once."""
+    seen = set(known)
+    for name, origin in names:
+        if name not in seen:
+            seen.add(name)
+            yield UnknownKey(key=name, origin=origin, hint=did_you_mean(name, known))
 
 
 def near_misses(names: Iterable[tuple[str, str]], known: Collection[str]) -> Iterator[NearMiss]:

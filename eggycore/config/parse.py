@@ -13,6 +13,7 @@ import environs
 
 from eggycore.config.kinds import Base
 from eggycore.config.units import parse_duration, parse_size
+from eggycore.config.urls import check_url
 from eggycore.config.variable import Variable
 
 __all__ = ["Parser"]
@@ -38,20 +39,33 @@ class Parser:
         """
         if not _is_unicode(text):
             raise ValueError("not UTF-8")
-        if not text.strip() and not variable.allow_empty and variable.kind.base != "words":
+        if variable.kind.many:
+            if not text.strip() and variable.kind.optional and not variable.allow_empty:
+                return None
+            return variable.wrapped(tuple(self._word(variable, word) for word in text.split(",") if word.strip()))
+        if not text.strip() and not variable.allow_empty:
             if variable.kind.optional:
                 return None
             raise ValueError("empty")
+        return variable.wrapped(self._one(variable, text))
+
+    def _word(self, variable: Variable, word: str) -> object:
+        try:
+            return self._one(variable, word.strip())
+        except ValueError as error:
+            raise ValueError(f"has a word that is {error}") from None
+
+    def _one(self, variable: Variable, text: str) -> object:
         self._env.texts[variable.key] = text if variable.kind.base == "text" else text.strip()
         try:
-            return variable.wrapped(self._parsed(variable))
+            return self._parsed(variable)
         except environs.EnvValidationError as error:
             raise ValueError(_REASONS.get(variable.kind.base) or _first(error)) from None
 
     def _parsed(self, variable: Variable) -> object:
         env, key = self._env, variable.key
         match variable.kind.base:
-            case "text":
+            case "text" | "words":
                 return env.str(key)
             case "integer":
                 return env.int(key)
@@ -61,8 +75,8 @@ class Parser:
                 return env.bool(key)
             case "path":
                 return env.path(key)
-            case "words":
-                return tuple(filter(None, env.list(key, subcast=str.strip)))
+            case "url":
+                return env.url_text(key)
             case "choice":
                 return env.choice(key, choices=variable.kind.choices)
             case "duration":
@@ -78,6 +92,7 @@ class _LayeredEnv(environs.Env):
         super().__init__(eager=True)
         self.texts: builtins.dict[builtins.str, builtins.str] = {}
         self.add_parser("choice", _choice)
+        self.add_parser("url_text", _url)
         self.add_parser("duration", _explained(parse_duration))
         self.add_parser("size", _explained(parse_size))
 
@@ -103,6 +118,13 @@ def _choice(text: str, choices: tuple[str, ...]) -> str:
         return by_lower[text.lower()]
     except KeyError:
         raise environs.ValidationError("not one of the choices") from None
+
+
+def _url(text: str) -> str:
+    reason = check_url(text)
+    if reason is not None:
+        raise environs.ValidationError(reason)
+    return text
 
 
 def _explained(parse: Callable[[str, str | None], object]) -> Callable[[str, str | None], object]:

@@ -16,7 +16,9 @@ from eggycore.config.sources import Sources
 from eggycore.errors import ConfigError, ConfigProblem, UsageError
 from eggycore.types import Change
 
-__all__ = ["Listener", "ReloadResult", "Reloader"]
+__all__ = ["Listener", "Outcome", "ReloadResult", "Reloader"]
+
+Outcome = Literal["applied", "unchanged", "scheduled", "refused", "undone"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class Listener:
         name: Who it is, for reports: "plugin db (eggycore-db 0.1.0)".
         check_config: Called before the swap; raises to refuse.
         config_changed: Called after the swap; awaited when it returns an awaitable. One that raises must leave itself
-            as it was: only those told before it get the inverse change.
+            as it was: only those told before it get the inverse change. Everybody gets one when the new configuration
+            does not stand the test of the seconds after it.
     """
 
     name: str
@@ -40,23 +43,29 @@ class ReloadResult:
     """How a reload ended.
 
     Args:
-        outcome: "applied"; "unchanged": no reloadable variable differs; "refused": the new configuration is wrong, or
-            a listener refused it before the swap; "undone": a listener raised after the swap, and the old one is back.
+        outcome: "applied"; "unchanged": no reloadable variable differs; "scheduled": it is right, and is taken over
+            later (CONFIG_RELOAD_SPREAD); "refused": the new configuration is wrong, or a listener refused it before
+            the swap; "undone": a listener raised after the swap, or readiness was lost soon after it, and the old one
+            is back.
         generation: The generation in force now.
         changed: The reloadable variables that differ: taken over when applied, not otherwise.
         pending: Variables whose new value waits for a restart.
         error: Why it was refused or undone.
         blamed: The listener that raised it, "" when the configuration itself is wrong.
         stranded: Listeners, with their errors, that did not take the inverse change: they may hold the new values.
+        warnings: What the sources hold that has no effect, in sentences: names that nobody declares, and `ignored`.
+        ignored: Keys that an overlay holds and may not set, in sentences.
     """
 
-    outcome: Literal["applied", "unchanged", "refused", "undone"]
+    outcome: Outcome
     generation: int
     changed: frozenset[str] = frozenset()
     pending: frozenset[str] = frozenset()
     error: Exception | None = None
     blamed: str = ""
     stranded: tuple[tuple[str, Exception], ...] = ()
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class Reloader:
@@ -86,6 +95,8 @@ class Reloader:
         self._listeners = tuple(listeners)
         self._last_generation = configuration.generation
         self._pending: frozenset[str] = frozenset()
+        self._warnings: tuple[str, ...] = ()
+        self._ignored: tuple[str, ...] = ()
         self._turn = asyncio.Lock()
 
     @property
@@ -98,22 +109,53 @@ class Reloader:
         """Variables whose value, as last read, waits for a restart."""
         return self._pending
 
-    async def reload(self, sources: Sources) -> ReloadResult:
+    async def reload(self, sources: Sources, *, now: Callable[[Change], bool] = lambda change: True) -> ReloadResult:
         """Read the sources again and take over what may change; never raises for what they say.
 
         The files are read in a worker thread. Cancelled half-way, it takes back what it did.
+
+        Args:
+            sources: Where to read.
+            now: Asked about a change that is right, before the listeners are: whether to take it over; False leaves it
+                for later. May raise a `UsageError` to refuse it.
         """
         async with self._turn:
             try:
                 read = await asyncio.to_thread(load, self._declared, sources, given=self._given)
                 changed, self._pending = _difference(self._current, read)
+                self._note(read)
                 merged = _merged(self._current, read, changed, self._last_generation + 1)
                 _check(merged, self._pending)
-            except UsageError as error:
-                return self._result("refused", error=error)
+                change = Change(keys=changed, old=self._current, new=merged)
+                if changed and not now(change):
+                    return self._result("scheduled", changed)
+            except UsageError as error:  # kept as the last one: its frames hold everything that was read
+                return self._result("refused", error=error.with_traceback(None))
             if not changed:
+                self._current = _with_notes(self._current, read)
                 return self._result("unchanged")
-            return await self._take_over(Change(keys=changed, old=self._current, new=merged))
+            return await self._take_over(change)
+
+    def _note(self, read: Configuration) -> None:
+        self._ignored = tuple(map(str, read.ignored))
+        self._warnings = (*map(str, read.unknown), *self._ignored)
+
+    def differing(self, other: Configuration) -> frozenset[str]:
+        """The variables that a return to another configuration would change."""
+        return _difference(self._current, other)[0]
+
+    async def go_back(self, proven: Configuration, why: Exception) -> ReloadResult:
+        """Return to a configuration that was in force before, though everybody has taken over the current one.
+
+        Args:
+            proven: The configuration.
+            why: The reason, for the result.
+        """
+        async with self._turn:
+            changed = self.differing(proven)
+            change = Change(keys=changed, old=proven, new=self._current)
+            stranded = await self._take_back(change, self._listeners)
+            return self._result("undone", changed, error=why, stranded=stranded)
 
     async def _take_over(self, change: Change) -> ReloadResult:
         refusal = self._refusal(change)
@@ -156,7 +198,7 @@ class Reloader:
 
     def _result(
         self,
-        outcome: Literal["applied", "unchanged", "refused", "undone"],
+        outcome: Outcome,
         changed: frozenset[str] = frozenset(),
         *,
         error: Exception | None = None,
@@ -171,6 +213,8 @@ class Reloader:
             error=error,
             blamed=blamed,
             stranded=stranded,
+            warnings=self._warnings,
+            ignored=self._ignored,
         )
 
 
@@ -185,8 +229,9 @@ def _difference(old: Configuration, new: Configuration) -> tuple[frozenset[str],
     """The variables that differ: those that a reload may change, and those that wait for a restart."""
     both = new.values.keys() & old.values.keys()  # members of a family come and go, which waits for a restart
     differ = frozenset(key for key in both if new.values[key].value != old.values[key].value)
+    rewritten = frozenset(key for key in both - differ if new.values[key].content != old.values[key].content)
     changed = frozenset(key for key in differ if new.owned[key].variable.reload)
-    return changed, differ - changed
+    return changed | rewritten, differ - changed
 
 
 def _merged(old: Configuration, new: Configuration, changed: frozenset[str], generation: int) -> Configuration:
@@ -200,7 +245,22 @@ def _merged(old: Configuration, new: Configuration, changed: frozenset[str], gen
             for settings, instance in old.instances.items()
         },
         unknown=new.unknown,
+        ignored=new.ignored,
         generation=generation,
+    )
+
+
+def _with_notes(current: Configuration, read: Configuration) -> Configuration:
+    """The configuration in force, with what was found in the sources that has no effect."""
+    if (current.unknown, current.ignored) == (read.unknown, read.ignored):
+        return current
+    return Configuration(
+        owned=current.owned,
+        values=current.values,
+        instances=current.instances,
+        unknown=read.unknown,
+        ignored=read.ignored,
+        generation=current.generation,
     )
 
 

@@ -45,6 +45,8 @@ def env(
     default_doc: str | None = None,
     also: Sequence[str | Other] = (),
     own: bool = False,
+    contents: bool = False,
+    costly: bool = False,
 ) -> Any:
     """A field of a `Settings` class, read from the variable `key`.
 
@@ -53,7 +55,7 @@ def env(
         default: The value when the variable is not set, or a function of `Facts` that returns it. Without one the
             variable must be set.
         doc: What it means, in one sentence, for the reference.
-        ge: Least value, in seconds for a duration and in bytes for a size.
+        ge: Least value, in seconds for a duration and in bytes for a size; of a list, that of each word.
         le: Greatest value, likewise.
         choices: The values allowed, for a `str` field; they are compared without regard to case.
         unit: What a plain number counts. A `float` with a unit of time ("us", "ms", "s", "m", "h", "d") is a
@@ -67,6 +69,10 @@ def env(
         also: Other names, the strongest first; one counts when neither the own name nor one before it is set
             anywhere. `Other` says what a plain number counts under such a name.
         own: In a family: each member has its own default (or must set it), not the value of the class's variable.
+        contents: What the file holds belongs to the value, for a `Path`: when that changes, a reload tells of the key
+            although the path is the same, and even when `reload` is false. Files of up to 1 MiB are compared.
+        costly: To take a change over costs something that all replicas share, such as connections to a server: a
+            reload that nobody asked for by hand is spread over CONFIG_RELOAD_SPREAD.
 
     Raises:
         TypeError: The declaration contradicts itself.
@@ -85,6 +91,8 @@ def env(
         "default_doc": default_doc,
         "also": _others(key, also),
         "own": own,
+        "contents": contents,
+        "costly": costly,
     }
     return _Declaration(key=key, options=options, choices=tuple(choices))
 
@@ -217,8 +225,12 @@ def _check_declaration(variable: Variable, where: str) -> None:
     for other in variable.also:
         if other.unit is not None and other.unit not in units.get(base, ()):
             raise TypeError(f"{where}: {other.unit!r} is no unit of a {base}, so {other.key} cannot have it")
-    if variable.listens and base != "integer":
+    if variable.listens and (base != "integer" or variable.kind.many):
         raise TypeError(f"{where}: a port is an int")
+    if variable.contents and base != "path":
+        raise TypeError(f"{where}: contents=True is for a Path")
+    if variable.costly and not (variable.reload or variable.contents):
+        raise TypeError(f"{where}: costly=True is for what a reload can change")
     if variable.required or callable(variable.default):
         return
     reason = variable.wrong(variable.wrapped(variable.default))

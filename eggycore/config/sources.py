@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eggycore.config.declared import FILE_SUFFIX
-from eggycore.config.dotenv_file import DotenvFile, read_dotenv
 from eggycore.errors import ConfigProblem
 
-__all__ = ["APP_NAME", "COMMAND_LINE", "Found", "Layer", "Layers", "Sources", "Unreadable", "read_layers"]
+if TYPE_CHECKING:
+    from eggycore.config.documents import Document
+
+__all__ = ["APP_NAME", "COMMAND_LINE", "FORCED", "Found", "Layer", "Layers", "Sources", "Unreadable"]
 
 APP_NAME = "the app's name"
 COMMAND_LINE = "--set"
+FORCED = "--environment"
 
 _FILE_LIMIT = 1_048_576
 """Bytes that a file named by KEY_FILE may hold."""
@@ -25,40 +29,71 @@ class Sources:
 
     Args:
         environ: The process environment; it is read and never written.
-        folder: Where .env is looked for, and what relative paths in KEY_FILE start from. None: there is no .env, and
-            they start from the current folder.
+        folder: Where .env and the folder config/ are looked for, and what relative paths in KEY_FILE and CONFIG_DIR
+            start from. None: there is neither, unless CONFIG_DIR is set, and they start from the current folder.
         overrides: What the command line set with --set.
         defaults: Values that stand below every other source: SERVICE_NAME, from the app's name.
+        overlays: What is laid over the environment while the process runs; a later one wins. Keys that are secret,
+            unknown or wait for a restart are left out, and told by `Configuration.ignored`.
+        environment: What ENVIRONMENT is taken to be, whatever is set: for a check of another environment's files.
     """
 
     environ: Mapping[str, str] = field(repr=False)
     folder: Path | None
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)
     defaults: Mapping[str, str] = field(default_factory=dict, repr=False)
+    overlays: tuple[Layer, ...] = field(default=(), repr=False)
+    environment: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The values of one source, and the line of each when the source is a file."""
+    """The values of one source, or of several of one rank. Never shows them.
+
+    Args:
+        origin: What the source is called: "environment", ".env".
+        values: The texts, by the name of the variable.
+        lines: The line of each, from 1, when the source is a file.
+        origins: What the source of a value is called where it is not `origin`.
+        lists: The variables that are written as lists.
+        referring: The variables whose texts refer to others with `${NAME}`, and are expanded here.
+        tables: Names that hold more names, each with where it is written.
+    """
 
     origin: str
     values: Mapping[str, str] = field(repr=False)
     lines: Mapping[str, int] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    lists: frozenset[str] = frozenset()
+    tables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    referring: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, document: Document, origin: str) -> Layer:
+        """What a document sets; its problems are for whoever has read it."""
+        tables = {name: f"{origin} line {line}" for name, line in document.tables.items()}
+        return cls(origin, document.values, document.lines, lists=document.lists, tables=tables)
 
     def origin_of(self, key: str) -> str:
         """Where exactly the key is set, for example ".env line 3"."""
-        line = self.lines.get(key)
-        return self.origin if line is None else f"{self.origin} line {line}"
+        line, origin = self.lines.get(key), self.origins.get(key, self.origin)
+        return origin if line is None else f"{origin} line {line}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """A value that a layer sets, under which name: its text, or the file that holds it."""
+    """A value that a layer sets, under which name: its text, or the file that holds it.
+
+    `listed` tells that it is written as a list: the text is the words with commas between them. `refers` tells that
+    the source does not say the text itself, because it refers to other variables with `${NAME}`.
+    """
 
     origin: str
     name: str
     text: str | None = field(default=None, repr=False)
     file: str | None = None
+    listed: bool = False
+    refers: bool = False
 
     def origin_of(self, key: str) -> str:
         """The origin of the value of `key`: the file, and where the file was named, when there is one.
@@ -81,10 +116,19 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Layers:
-    """All layers of one reading, the strongest first."""
+    """All layers of one reading, the strongest first.
+
+    Args:
+        layers: All of them.
+        folder: What relative paths start from.
+        files: Those of `layers` that are files of config/.
+        whole: Whether each of those files could be read; else nobody knows what is set and what is not.
+    """
 
     layers: tuple[Layer, ...]
     folder: Path = Path()
+    files: tuple[Layer, ...] = ()
+    whole: bool = True
 
     def find(self, names: Iterable[str]) -> tuple[Found, ...]:
         """What each layer says that sets one of the names, the winner first: the first name, in the strongest layer.
@@ -122,17 +166,15 @@ class Layers:
             if layer.origin != APP_NAME:
                 yield from ((key, layer.origin_of(key)) for key in layer.values)
 
+    def names_in_files(self) -> Iterator[tuple[str, str]]:
+        """Each variable that a file of config/ sets, with its origin."""
+        for layer in self.files:
+            yield from ((key, layer.origin_of(key)) for key in layer.values)
 
-def read_layers(sources: Sources) -> tuple[Layers, tuple[ConfigProblem, ...]]:
-    """Read every source once, and say what of them cannot be read."""
-    dotenv = DotenvFile() if sources.folder is None else read_dotenv(sources.folder / ".env")
-    weakest_first = (
-        Layer(APP_NAME, sources.defaults),
-        Layer(".env", dotenv.values, dotenv.lines),
-        Layer("environment", sources.environ),
-        Layer(COMMAND_LINE, sources.overrides),
-    )
-    return Layers(weakest_first[::-1], sources.folder or Path()), dotenv.problems
+    def under(self, overlays: tuple[Layer, ...]) -> Layers:
+        """The same with these, the strongest first, below the command line and above the environment."""
+        above = sum(layer.origin in (FORCED, COMMAND_LINE) for layer in self.layers)
+        return replace(self, layers=(*self.layers[:above], *overlays, *self.layers[above:]))
 
 
 def _in_layer(layer: Layer, key: str) -> Iterator[Found]:
@@ -142,14 +184,18 @@ def _in_layer(layer: Layer, key: str) -> Iterator[Found]:
             ConfigProblem(
                 key=key,
                 reason=f"set twice, by {key} and by {key}{FILE_SUFFIX}",
-                origin=layer.origin,
+                origin=_of_both(layer.origin_of(key), layer.origin_of(key + FILE_SUFFIX)),
                 action=f"Remove {key} or {key}{FILE_SUFFIX}.",
             )
         )
     if text is not None:
-        yield Found(layer.origin_of(key), key, text=text)
+        yield Found(layer.origin_of(key), key, text=text, listed=key in layer.lists, refers=key in layer.referring)
     elif file is not None:
         yield Found(layer.origin_of(key + FILE_SUFFIX), key, file=file)
+
+
+def _of_both(one: str, other: str) -> str:
+    return one if one == other else f"{one} and in {other}"
 
 
 def _content(path: Path) -> str:

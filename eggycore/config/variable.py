@@ -12,6 +12,7 @@ from eggycore.config.facts import Facts
 from eggycore.config.kinds import Base, Kind
 from eggycore.config.secret import MASK, Secret
 from eggycore.config.units import format_duration, format_size
+from eggycore.config.urls import check_url, masked_url
 
 __all__ = ["REQUIRED", "Listens", "Other", "Variable"]
 
@@ -37,7 +38,18 @@ _EXPECTED: Final[dict[Base, str]] = {
     "size": "a size such as 512KB or 64MB",
     "choice": "one of the choices",
     "path": "a path",
+    "url": "a URL such as https://host/path",
     "words": "words separated by commas",
+}
+
+_EXPECTED_OF_MANY: Final[dict[Base, str]] = {
+    "integer": "whole numbers separated by commas",
+    "number": "numbers separated by commas",
+    "boolean": "true or false, several separated by commas",
+    "duration": "durations such as 250ms,5s,5m",
+    "size": "sizes such as 512KB,64MB",
+    "path": "paths separated by commas",
+    "url": "URLs separated by commas",
 }
 
 
@@ -73,6 +85,8 @@ class Variable:
     default_doc: str | None = None
     also: tuple[Other, ...] = ()
     own: bool = False
+    contents: bool = False
+    costly: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,12 +123,14 @@ class Variable:
     def expected(self) -> str:
         """What the variable can be set to, in words: "a whole number from 0 to 65535"."""
         if self.kind.base == "choice":
-            return f"one of {', '.join(self.kind.choices)}"
+            return f"{'some' if self.kind.many else 'one'} of {', '.join(self.kind.choices)}"
         if self.listens:
             return "a port number from 0 to 65535 (0 takes any free port)"
         limits = self._limits()
-        pause = ", " if "such as" in _EXPECTED[self.kind.base] else " "
-        return f"{_EXPECTED[self.kind.base]}{pause}{limits}" if limits else _EXPECTED[self.kind.base]
+        expected = _EXPECTED_OF_MANY.get(self.kind.base) if self.kind.many else None
+        expected = expected or _EXPECTED[self.kind.base]
+        pause = ", each " if self.kind.many else ", " if "such as" in expected else " "
+        return f"{expected}{pause}{limits}" if limits else expected
 
     def wrong(self, value: object) -> str | None:
         """Why this value cannot be the variable's, without the value; None when it can."""
@@ -124,6 +140,15 @@ class Variable:
             if not isinstance(value, Secret):
                 return "not a Secret"
             value = value.reveal()
+        if not self.kind.many:
+            return self._wrong(value)
+        if not isinstance(value, tuple):
+            return "not a tuple"
+        reasons = (self._wrong(word) for word in value)
+        return next((f"has a word that is {reason}" for reason in reasons if reason is not None), None)
+
+    def _wrong(self, value: object) -> str | None:
+        """Why this one, which may be a word of a list, cannot be a value; None when it can."""
         if not _IS[self.kind.base](value):
             return f"not {_EXPECTED[self.kind.base]}"
         if self.kind.base == "choice" and value not in self.kind.choices:
@@ -133,23 +158,29 @@ class Variable:
         return self._out_of_range(value)
 
     def shown(self, value: object) -> str:
-        """The value as people may see it: secrets masked, durations and sizes with a unit."""
-        if value is None:
-            return "(none)"
-        return MASK if self.kind.secret else self.written(value)
+        """The value as people may see it: secrets and passwords masked, durations and sizes with a unit."""
+        return "(none)" if value is None else self.shown_text(self.written(value))
+
+    def shown_text(self, text: str) -> str:
+        """A text that was set as people may see it, whether or not it is a right one."""
+        if self.kind.secret:
+            return MASK
+        if self.kind.base != "url":
+            return text
+        return ",".join(map(masked_url, text.split(","))) if self.kind.many else masked_url(text)
 
     def written(self, value: object) -> str:
         """The text that, in the environment, stands for this value. Reveals secrets."""
         if isinstance(value, Secret):
             value = value.reveal()
+        if isinstance(value, tuple):
+            return ",".join(map(self.written, value))
         if self.kind.base == "duration" and isinstance(value, int | float):
             return format_duration(value)
         if self.kind.base == "size" and isinstance(value, int):
             return format_size(value)
         if isinstance(value, bool):
             return "true" if value else "false"
-        if isinstance(value, tuple):
-            return ",".join(map(str, value))
         return str(value)
 
     @property
@@ -189,10 +220,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_words(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
-
-
 _IS: Final[dict[Base, Callable[[object], bool]]] = {
     "text": lambda value: isinstance(value, str),
     "integer": _is_integer,
@@ -202,5 +229,6 @@ _IS: Final[dict[Base, Callable[[object], bool]]] = {
     "size": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
     "choice": lambda value: isinstance(value, str),
     "path": lambda value: isinstance(value, Path),
-    "words": _is_words,
+    "url": lambda value: isinstance(value, str) and check_url(value) is None,
+    "words": lambda value: isinstance(value, str),
 }

@@ -68,6 +68,14 @@ class Acceptor(web.Server):
         """Requests that are being answered now."""
         return sum(connection.request is not None for connection in self._open())
 
+    def configure(self, *, access_log: bool, max_body_size: int, keepalive_timeout: float) -> None:
+        """Go on with another access log, longest body and idle time, on the connections that stand too."""
+        self._fused.access_log = access_log
+        self._max_body_size = max_body_size
+        self._keepalive_timeout = keepalive_timeout
+        for connection in self._open():
+            connection.set_keepalive_timeout(keepalive_timeout)
+
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on these bound sockets, which are ours from now on.
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from hmac import compare_digest
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
 import orjson
 from aiohttp import web
 
 from eggycore.config import Secret
-from eggycore.config.facts import in_kubernetes
 from eggycore.health import Health
+from eggycore.server.access import Access
 from eggycore.types import CheckKind
 from eggycore.web.responses import Problem
 
@@ -26,7 +24,6 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="details of health checks"'}
-_FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
 
 class HealthService:
@@ -47,8 +44,7 @@ class HealthService:
         self, health: Health, *, token: Secret[str] | None = None, environ: Mapping[str, str] = os.environ
     ) -> None:
         self._health = health
-        self._token = token
-        self._trusts_loopback = not in_kubernetes(environ)
+        self._access = Access(token, environ)
 
     def add_routes(self, router: Router) -> None:
         """Record the probes; each answers GET and HEAD."""
@@ -87,47 +83,11 @@ class HealthService:
     def _answer(self, request: web.Request, plain: bytes, status: int) -> web.Response:
         if not _asks_for_details(request):
             return web.Response(body=plain, status=status, headers=_HEADERS)
-        if not self._may_see_details(request):
+        if not self._access.may_see_details(request):
             return web.Response(body=plain, status=status, headers=_HEADERS | _CHALLENGE)
         detailed = orjson.dumps(self._health.report_dict(verbose=True), option=orjson.OPT_INDENT_2)
         return web.Response(body=detailed, status=status, headers=_HEADERS)
 
-    def _may_see_details(self, request: web.Request) -> bool:
-        return self._bears_token(request) or (self._trusts_loopback and _comes_from_loopback(request))
-
-    def _bears_token(self, request: web.Request) -> bool:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        wanted = self._token.reveal() if self._token else ""
-        return (
-            bool(wanted)
-            and scheme.lower() == "bearer"
-            and compare_digest(given.strip().encode("utf-8", "surrogateescape"), wanted.encode())
-        )
-
 
 def _asks_for_details(request: web.Request) -> bool:
     return request.query.get("verbose", "false").lower() not in ("0", "false", "no")
-
-
-def _comes_from_loopback(request: web.Request) -> bool:
-    """Whether a process of this machine asks for itself: no proxy in between, and no web page by DNS rebinding."""
-    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    if not isinstance(peer, tuple) or not _is_loopback(peer[0]):
-        return False
-    return _is_loopback(_host_of(request)) and not any(name in request.headers for name in _FORWARDING)
-
-
-def _host_of(request: web.Request) -> str:
-    host = request.host
-    return host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

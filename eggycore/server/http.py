@@ -68,7 +68,7 @@ class HTTPServer:
         self._router = router if router is not None else Router()
         self._resources = resources if resources is not None else Resources()
         self._settings = settings if settings is not None else HTTPSettings()
-        self._access_log = access_log and self._settings.access_log
+        self._access_log = access_log
         self._series_of = SeriesOf(metrics, name)
         self._draining = asyncio.Event()
         self._stopping = asyncio.Lock()
@@ -121,6 +121,16 @@ class HTTPServer:
         self._address = sockets[0].getsockname()[:2]
         log.info("listening", server=self.name, host=self.address[0], port=self.address[1])
 
+    def configure(self, settings: HTTPSettings) -> None:
+        """Go on with other settings, on the connections that stand too."""
+        self._settings = settings
+        if self._acceptor is not None:
+            self._acceptor.configure(
+                access_log=self._access_log and settings.access_log,
+                max_body_size=settings.max_body_size,
+                keepalive_timeout=settings.keepalive_timeout,
+            )
+
     def begin_drain(self) -> None:
         """Close every connection with its next answer, and tell streams (`eggycore.web.draining`). Idempotent."""
         self._draining.set()
@@ -167,7 +177,8 @@ class HTTPServer:
         await self.app.startup()
         self.app.freeze()
         plain = not self.app.on_response_prepare and not self.app._subapps
-        fused = Fused(self.app._handle, send if plain else send_generally, self._series_of, access_log=self._access_log)
+        access_log = self._access_log and self._settings.access_log
+        fused = Fused(self.app._handle, send if plain else send_generally, self._series_of, access_log=access_log)
         return Acceptor(
             fused,
             draining=self._draining,

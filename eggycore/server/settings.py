@@ -11,15 +11,20 @@ class HTTPSettings(Settings):
     """How HTTP is served."""
 
     max_body_size: Size = env(
-        "HTTP_MAX_BODY_SIZE", default=1_000_000, ge=1, doc="Longest request body that is read; a longer one gets 413."
+        "HTTP_MAX_BODY_SIZE",
+        default=1_000_000,
+        ge=1,
+        reload=True,
+        doc="Longest request body that is read; a longer one gets 413.",
     )
     keepalive_timeout: Duration = env(
         "HTTP_KEEPALIVE_TIMEOUT",
         default=75.0,
         ge=0.1,
+        reload=True,
         doc="How long an idle connection stays open; more than the idle timeout of the balancer in front.",
     )
-    access_log: bool = env("HTTP_ACCESS_LOG", default=True, doc="Write one log line for each request.")
+    access_log: bool = env("HTTP_ACCESS_LOG", default=True, reload=True, doc="Write one log line for each request.")
 
 
 class GRPCSettings(Settings):

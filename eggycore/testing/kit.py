@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Running", "running"]
 
-FREE_PORTS = {
+DEFAULTS = {
     "BIND_HOST": "127.0.0.1",
     "BUSINESS_HTTP_PORT": "0",
     "BUSINESS_GRPC_PORT": "0",
     "HEALTH_CHECK_PORT": "0",
     "METRICS_PORT": "0",
+    "CONFIG_WATCH": "false",  # a test says when it reloads
 }
 
 
@@ -100,7 +101,8 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Start a runtime on free ports of the loopback, wait until it is READY, and stop it at the end of the block.
 
-    Nothing is discovered and the process environment is not read: what is not given here has its default.
+    Nothing is discovered, the process environment is not read and no file is watched: what is not given here has its
+    default.
 
     Args:
         app: The app: a module, an object with hookimpls, or a module's name; None for none.
@@ -129,7 +131,7 @@ async def running(
     runtime = Runtime(
         app=app,
         objects=[*map(_named, plugins), ("services", CodeApp(services))],
-        environ=FREE_PORTS | {"SERVICE_NAME": "test"} | dict(settings or {}),
+        environ=DEFAULTS | {"SERVICE_NAME": "test"} | dict(settings or {}),
         folder=folder,
         discover=False,
     )

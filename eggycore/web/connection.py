@@ -72,6 +72,14 @@ class Connection(web.RequestHandler):
         """Whether it waits for a request; when it is neither busy nor idle, the rest of a refused body still comes."""
         return self._waiter is not None
 
+    def set_keepalive_timeout(self, seconds: float) -> None:
+        """Stay open for so long, from now and after each answer, when no request follows."""
+        self._keepalive_timeout = seconds
+        if self._keepalive_handle is not None:  # it waits for the end of the time that was
+            self._keepalive_handle.cancel()
+            self._next_keepalive_close_time = self._loop.time() + seconds
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -29,8 +29,9 @@ def init_infra(runtime: Runtime) -> Initializer[Forms]:
 
     @asynccontextmanager
     async def open_forms() -> AsyncIterator[Forms]:
-        settings = runtime.config[FormsSettings]
-        yield Forms(runtime.get(Database), runtime.get(CacheService), settings, runtime.metrics)
+        yield Forms(
+            runtime.get(Database), runtime.get(CacheService), lambda: runtime.config[FormsSettings], runtime.metrics
+        )
 
     return Initializer(name="forms", open=open_forms, provides=Forms, requires=(Database, CacheService))
 

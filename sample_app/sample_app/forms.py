@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TypedDict
 
@@ -54,16 +55,22 @@ class Forms:
     Args:
         db: Where they are kept.
         cache: Where single forms are kept for a while once they were read; a form never changes.
-        settings: How they are kept and listed.
+        settings: How they are kept and listed, read for each request: a reload may change it.
         metrics: Where new forms are counted.
     """
 
-    def __init__(self, db: Database, cache: CacheService, settings: FormsSettings, metrics: Registry) -> None:
+    def __init__(
+        self, db: Database, cache: CacheService, settings: Callable[[], FormsSettings], metrics: Registry
+    ) -> None:
         self._db = db
         self._cache = cache
-        self._cache_ttl = settings.cache_ttl
-        self.page_limit = settings.page_limit
+        self._settings = settings
         self._created = metrics.counter("forms_created_total", "Forms that were stored.")
+
+    @property
+    def page_limit(self) -> int:
+        """Most forms of one page."""
+        return self._settings().page_limit
 
     async def create(self, title: str, description: str | None) -> Form:
         """Store a form."""
@@ -73,7 +80,8 @@ class Forms:
 
     async def get(self, form_id: int) -> Form | None:
         """The form with this id, or None."""
-        return await self._cache.get_or_set(f"form:{form_id}", partial(self._read, form_id), self._cache_ttl)
+        ttl = self._settings().cache_ttl
+        return await self._cache.get_or_set(f"form:{form_id}", partial(self._read, form_id), ttl)
 
     async def page(self, limit: int, after: int) -> Page:
         """At most `limit` forms whose ids are greater than `after`, the oldest first."""

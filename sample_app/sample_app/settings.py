@@ -11,5 +11,7 @@ __all__ = ["FormsSettings"]
 class FormsSettings(Settings):
     """How forms are kept and listed."""
 
-    cache_ttl: Duration = env("FORMS_CACHE_TTL", default=60.0, ge=0.1, doc="How long a form is kept in the cache.")
-    page_limit: int = env("FORMS_PAGE_LIMIT", default=100, ge=20, le=1000, doc="Most forms of one page.")
+    cache_ttl: Duration = env(
+        "FORMS_CACHE_TTL", default=60.0, ge=0.1, reload=True, doc="How long a form is kept in the cache."
+    )
+    page_limit: int = env("FORMS_PAGE_LIMIT", default=100, ge=20, le=1000, reload=True, doc="Most forms of one page.")

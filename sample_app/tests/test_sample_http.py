@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eggycore.config.sources import Layer
 from eggycore_cache import CacheService
 from eggycore_db import Database
 from sample_app.forms import FormRow
@@ -134,6 +135,14 @@ async def test_a_page_that_cannot_be_is_refused(serve: Any, query: str, fields: 
     problem = await response.json()
     assert [error["field"] for error in problem["errors"]] == fields
     assert problem["title"] == "Not a page"
+
+
+async def test_another_limit_counts_from_the_reload_on(serve: Any) -> None:
+    service = await serve()
+    assert (await service.http.get(f"{FORMS}?limit=50")).status == 200
+    layer = Layer("ConfigMap", {"FORMS_PAGE_LIMIT": "30"})
+    assert (await service.runtime.overlay("map", [layer])).outcome == "applied"
+    assert (await service.http.get(f"{FORMS}?limit=50")).status == 422
 
 
 async def test_a_form_is_read_from_the_cache_once_it_was_read(serve: Any) -> None:

@@ -16,10 +16,17 @@ Run = Callable[..., Result]
 SECRET = "kept-from-everybody"
 
 
+def write_config(folder: Path, environment: str, **values: str) -> None:
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config" / f"{environment}.json").write_text(json.dumps(values, indent=1))
+
+
 def test_show_gives_every_variable_with_its_origin_and_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREETING", "good day")
     result = run("config", "show", "--json", "--set", "LOG_LEVEL=debug")
-    entries = {entry["key"]: entry for entry in json.loads(result.stdout)}
+    status = json.loads(result.stdout)
+    assert (status["generation"], status["running"], status["last_reload"]) == (1, False, None)
+    entries = {entry["key"]: entry for entry in status["entries"]}
     assert (entries["GREETING"]["shown"], entries["GREETING"]["origin"]) == ("good day", "environment")
     assert (entries["LOG_LEVEL"]["shown"], entries["LOG_LEVEL"]["origin"]) == ("debug", "--set")
     assert (entries["SERVICE_NAME"]["shown"], entries["SERVICE_NAME"]["origin"]) == (
@@ -32,7 +39,7 @@ def test_show_gives_every_variable_with_its_origin_and_masks_secrets(run: Run, m
 
 def test_show_for_people_has_a_block_for_each_owner(run: Run) -> None:
     text = run("config", "show").stdout
-    assert text.startswith("eggycore\nVARIABLE ")
+    assert text.startswith("What a process would read that is started now.\n\neggycore\nVARIABLE ")
     assert "\n\napp eggyapp_greeting\nVARIABLE         VALUE   FROM\nGREETING         hello   default\n" in text
     assert SECRET not in text
 
@@ -102,6 +109,11 @@ sources, the strongest first:
     assert "STORE_ORDERS_HOST  db-1" in run("config", "show", "--app", "eggyapp_stores").stdout
 
 
+@pytest.mark.parametrize("key", ["log.level", "log_level", "log-level", "Log.Level"])
+def test_explain_understands_a_name_as_files_spell_it(run: Run, key: str) -> None:
+    assert run("config", "explain", key).stdout.startswith("LOG_LEVEL = info\n")
+
+
 def test_explain_guesses_what_was_meant(run: Run) -> None:
     result = run("config", "explain", "GRETING")
     assert result.exit_code == 2
@@ -124,6 +136,84 @@ def test_check_reports_every_problem_with_exit_code_2(run: Run) -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("eggycore: The configuration has 2 problems.\n\n1. BUSINESS_HTTP_PORT 'eighty': ")
     assert "\n\n2. GREETING_BROKEN 'perhaps': " in result.stderr
+
+
+def test_check_takes_another_environment_with_its_files_and_starts_nothing(run: Run, folder: Path) -> None:
+    write_config(folder, "base", greeting="hello")
+    write_config(folder, "production", startup_timeout="soon", greting="x")
+    assert run("config", "check").exit_code == 0
+    (folder / ".env").write_text("ENVIRONMENT=staging\n")
+    result = run("config", "check", "--environment", "production")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        result.stderr
+        == """\
+eggycore: The configuration has 1 problem.
+
+1. STARTUP_TIMEOUT 'soon': not a duration.
+     cause:  It was set in config/production.json line 2, declared by eggycore.
+     action: Set it to a duration such as 250ms, 5s or 5m, of at least 100ms.
+
+warning: GRETING, set in config/production.json line 3, is not a known variable. Did you mean 'GREETING'?
+"""
+    )
+    result = run("config", "check", "--environment", "development")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("The configuration can be used in development: ")
+
+
+def test_check_guesses_which_environment_was_meant(run: Run, folder: Path) -> None:
+    write_config(folder, "production")
+    result = run("config", "check", "--environment", "prodction")
+    assert result.exit_code == 2
+    assert "Did you mean 'production'?" in result.stderr
+
+
+def test_check_warns_of_secrets_in_files_and_shows_none(run: Run, folder: Path) -> None:
+    write_config(folder, "production", greeting_token="hunter2")
+    result = run("config", "check", "--environment", "production")
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "warning: GREETING_TOKEN, set in config/production.json line 2, is a secret: everybody knows it who can read "
+        "the file. Set GREETING_TOKEN_FILE to the path of a mounted file, or write ${GREETING_TOKEN} there.\n",
+    )
+    assert run("config", "check").stderr == ""
+
+
+def test_explain_shows_what_every_file_says(run: Run, folder: Path) -> None:
+    write_config(folder, "base", greeting="hello there")
+    write_config(folder, "development", greeting="good day")
+    assert run("config", "explain", "GREETING").stdout.endswith(
+        """\
+sources, the strongest first:
+  -> good day  (config/development.json line 2)
+     hello there  (config/base.json line 2)
+     hello  (default)
+"""
+    )
+
+
+def test_explain_tells_that_the_content_of_a_file_is_taken_over(run: Run, folder: Path) -> None:
+    (folder / "eggyapp_sealed.py").write_text(
+        """
+from pathlib import Path
+
+from eggycore import Settings, env, hookimpl
+
+
+class Seal(Settings):
+    file: Path | None = env("SEAL_FILE_PATH", default=None, contents=True, doc="What letters are closed with.")
+
+
+@hookimpl
+def register_settings():
+    return Seal
+"""
+    )
+    assert (
+        "\non reload:   what the file holds is taken over by the running process, another path waits for a restart\n"
+        in run("config", "explain", "SEAL_FILE_PATH", "--app", "eggyapp_sealed").stdout
+    )
 
 
 def test_an_example_can_be_had_even_while_the_configuration_is_wrong(run: Run) -> None:
@@ -152,7 +242,7 @@ def test_an_app_that_is_not_there_is_told_with_exit_code_2_and_a_traceback_only_
 def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:
     shell = f"{shlex.quote(sys.executable)} -m eggycore config show | head -1"
     run = subprocess.run(shell, shell=True, cwd=folder, capture_output=True, text=True, check=True)
-    assert (run.stdout, run.stderr) == ("eggycore\n", "")
+    assert (run.stdout, run.stderr) == ("What a process would read that is started now.\n", "")
     shell = f"{shlex.quote(sys.executable)} -m eggycore config show >&-"
     run = subprocess.run(shell, shell=True, cwd=folder, capture_output=True, text=True, check=True)
     assert run.stderr == ""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from eggycore.cli.dev import child_arguments, snapshot
+from eggycore.cli import dev
+from eggycore.cli.dev import DevSupervisor, child_arguments, run_dev, snapshot
 from eggycore.cli.options import RuntimeOptions
 
 SUPERVISE = """
@@ -114,9 +115,11 @@ def test_a_child_that_ends_by_itself_is_told_and_a_change_starts_another(
 
 def test_code_and_settings_are_watched_and_what_tools_write_is_not(tmp_path: Path) -> None:
     watched = ["app.py", "pyproject.toml", ".env", "package/module.py", "protos/forms.proto"]
+    watched += ["config/base.yaml", "config/production.json", "config/database/base.yml"]
     ignored = [".venv/lib.py", "__pycache__/app.py", "build/app.py", "forms.db", "notes.md", "node_modules/x.py"]
+    ignored += ["data.json", "config/notes.md"]
     for name in (*watched, *ignored):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     assert snapshot(tmp_path).keys() == {str(tmp_path / name) for name in watched}
 
@@ -146,3 +149,19 @@ def test_the_child_is_told_everything_but_dev() -> None:
         "--timeline",
     ]
     assert child_arguments(RuntimeOptions(overrides={}), timeline=False) == []
+
+
+def test_the_child_does_not_reload_what_starts_it_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[dict[str, str]] = []
+
+    class Noted(DevSupervisor):
+        def run(self) -> int:
+            started.append(self._environ)
+            return 0
+
+    monkeypatch.setattr(dev, "DevSupervisor", Noted)
+    monkeypatch.delenv("CONFIG_WATCH", raising=False)
+    run_dev(RuntimeOptions(overrides={}), timeline=False)
+    monkeypatch.setenv("CONFIG_WATCH", "true")
+    run_dev(RuntimeOptions(overrides={}), timeline=False)
+    assert [environ["CONFIG_WATCH"] for environ in started] == ["false", "true"]

@@ -82,6 +82,9 @@ def test_the_core_has_these_variables_and_no_others() -> None:
         "LOG_LEVEL",
         "LOG_FORMAT",
         "STARTUP_TIMEOUT",
+        "CONFIG_DIR",
+        "CONFIG_WATCH",
+        "CONFIG_RELOAD_SPREAD",
         "SHUTDOWN_TIMEOUT",
         "SHUTDOWN_DRAIN_DELAY",
     }

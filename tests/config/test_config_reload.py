@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from eggycore.config import (
     env,
     load,
 )
+from eggycore.config.contents import content_digest
 from eggycore.diagnostics import diagnose, render
 from eggycore.errors import ConfigError, ConfigProblem, ConfigRefused
 from eggycore.types import Change, Origin
@@ -242,3 +245,90 @@ async def test_settings_that_did_not_change_stay_the_same_object() -> None:
     assert reloader.current[Config] is config
     await reloader.reload(Sources({"SERVICE_NAME": "forms", "LOG_LEVEL": "debug"}, None))
     assert reloader.current[Config].log_level == "debug"
+
+
+class Files(Settings):
+    ca: Path | None = env("FILES_CA", default=None, contents=True, costly=True)
+    plain: Path | None = env("FILES_PLAIN", default=None)
+
+
+async def test_another_content_of_a_file_is_a_change_of_its_key_and_another_path_is_not(tmp_path: Path) -> None:
+    files = Declared(Files, Origin("db", "eggycore-db", "0.1.0"))
+    ca, other = tmp_path / "ca.pem", tmp_path / "other.pem"
+    ca.write_text("one")
+    environ = {"FILES_CA": str(ca), "FILES_PLAIN": str(ca)}
+    told: list[set[str]] = []
+    listener = Listener(name="db", config_changed=lambda change: told.append(set(change.keys)))
+    reloader = Reloader(load([files], Sources(environ, None)), [files], listeners=[listener])
+
+    async def outcome() -> tuple[str, set[str], set[str]]:
+        result = await reloader.reload(Sources(environ, None))
+        return result.outcome, set(result.changed), set(result.pending)
+
+    assert await outcome() == ("unchanged", set(), set())
+    ca.write_text("two")
+    assert await outcome() == ("applied", {"FILES_CA"}, set())
+    assert await outcome() == ("unchanged", set(), set())
+    assert reloader.current[Files].ca == ca
+    ca.unlink()
+    assert await outcome() == ("applied", {"FILES_CA"}, set())
+    other.write_text("three")
+    environ["FILES_CA"] = str(other)
+    assert await outcome() == ("unchanged", set(), {"FILES_CA"})
+    assert told == [{"FILES_CA"}, {"FILES_CA"}]
+    assert "two" not in repr(reloader.current.values["FILES_CA"])
+
+
+@pytest.mark.parametrize("content", ["a pipe", "a folder", "2 MiB"])
+async def test_what_is_no_certificate_is_compared_too_and_waited_for_by_nobody(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "file"
+    match content:
+        case "a pipe":
+            os.mkfifo(path)
+        case "a folder":
+            path.mkdir()
+        case _:
+            path.write_bytes(bytes(2 * 1024**2))
+    before = content_digest(path)
+    assert content_digest(path) == before
+    if content == "2 MiB":
+        with path.open("ab") as file:
+            file.write(b"x")
+        assert content_digest(path) != before
+    assert content_digest(tmp_path / "missing") == content_digest(Path("/\0")) == "missing"
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        (lambda: env("BAD_VALUE", default="a", contents=True), "contents=True is for a Path"),
+        (
+            lambda: env("BAD_VALUE", default="a", costly=True),
+            "costly=True is for what a reload can change",
+        ),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_is_refused(declared: Callable[[], Any], reason: str) -> None:
+    with pytest.raises(TypeError) as refused:
+
+        class Bad(Settings):
+            value: str = declared()
+
+    assert str(refused.value).endswith(reason)
+
+
+async def test_a_return_tells_everybody_in_reverse_order_and_names_who_does_not_follow() -> None:
+    world = World("db", "cache")
+    proven = world.reloader.current
+    world.environ["POOL_IDLE"] = "5"
+    await world.reloader.reload(world.sources)
+    world.failing["cache", True] = OSError("no")
+    why = RuntimeError("readiness is lost")
+    result = await world.reloader.go_back(proven, why)
+    assert (result.outcome, result.generation, set(result.changed)) == ("undone", 1, {"POOL_IDLE"})
+    assert result.error is why
+    assert [name for name, _ in result.stranded] == ["cache"]
+    assert world.told == [("db", False, 5), ("cache", False, 5), ("db", True, 2)]
+    assert world.reloader.current is proven
+    world.environ["POOL_IDLE"] = "6"
+    assert (await world.reloader.reload(world.sources)).generation == 3, "no number is given twice"

@@ -141,6 +141,31 @@ def test_a_unit_that_does_not_fit_the_type_is_refused() -> None:
             wait: Duration = env("WAIT", unit="MB")
 
 
+def test_a_list_of_ports_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Doors\.ports \(PORTS\): a port is an int$"):
+
+        class Doors(Settings):
+            ports: tuple[int, ...] = env("PORTS", default=(), listens="business")
+
+
+@pytest.mark.parametrize(
+    ("default", "reason"), [((0,), "has a word that is less than 1"), (("a",), "has a word that is not a whole number")]
+)
+def test_the_default_of_a_list_is_checked_word_by_word(default: object, reason: str) -> None:
+    with pytest.raises(TypeError, match=rf"Shelf\.sizes \(SIZES\): the default is {reason}$"):
+
+        class Shelf(Settings):
+            sizes: tuple[int, ...] = env("SIZES", default=default, ge=1)
+
+
+def test_a_tuple_that_is_no_list_is_refused() -> None:
+    known = r"str, int, float, bool, Duration, Size, Url, Path, Literal\[...\], tuple\[...\] of one of these"
+    with pytest.raises(TypeError, match=rf"no variable can have the type tuple\[int, int\]; the types are {known}"):
+
+        class Pair(Settings):
+            pair: tuple[int, int] = env("PAIR", default=(1, 2))
+
+
 def test_a_port_that_is_no_int_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Door\.port \(PORT\): a port is an int$"):
 

@@ -84,8 +84,10 @@ def test_a_dotenv_file_may_have_comments_quotes_and_exports(tmp_path: Path) -> N
     assert [entry.origin for entry in configuration.entries()] == [".env line 3", ".env line 5", ".env line 4"]
 
 
-def test_a_dotenv_file_is_taken_literally(tmp_path: Path) -> None:
-    assert read(dotenv(tmp_path, "OTHER=x\nSHOP_NAME=${OTHER}\n"))[Shop].name == "${OTHER}"
+def test_a_dotenv_file_may_refer_to_other_variables_but_not_in_single_quotes(tmp_path: Path) -> None:
+    assert read(dotenv(tmp_path, "OTHER=x\nSHOP_NAME=${OTHER}\n"))[Shop].name == "x"
+    assert read(dotenv(tmp_path, 'OTHER=x\nSHOP_NAME="${OTHER}"\n'))[Shop].name == "x"
+    assert read(dotenv(tmp_path, "OTHER=x\nSHOP_NAME='${OTHER}'\n"))[Shop].name == "${OTHER}"
 
 
 def test_the_later_line_of_a_dotenv_file_counts(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ Start = Callable[..., Awaitable[Any]]
 
 CLIENTS = 12
 PATIENCE = 30.0
+QUIET = {"HTTP_ACCESS_LOG": "false", "CONFIG_WATCH": "false"}
+"""No line for each request, and no reload but those that the signal asks for."""
 
 
 class Folder:
@@ -67,7 +69,7 @@ async def test_settings_change_under_load_without_a_failed_request(start: Start,
         folder = Folder(tmp_path, apps / "data_app.py", server)
         folder.rotate("first")
         folder.write()
-        instance = await start("data_app", "--plugins", "db,cache", folder=tmp_path, HTTP_ACCESS_LOG="false")
+        instance = await start("data_app", "--plugins", "db,cache", folder=tmp_path, **QUIET)
         await instance.until("ready")
         requests = itertools.cycle([request("POST", "/forms"), request("GET", "/forms")])
         answers = Answers()
@@ -100,7 +102,7 @@ async def test_another_database_is_refused_under_load_and_nothing_changes(
 
     (tmp_path / "data_app.py").write_text((apps / "data_app.py").read_text())
     write(DATABASE_DSN=postgres_dsn, LOG_LEVEL="info")
-    instance = await start("data_app", "--plugins", "db", folder=tmp_path, HTTP_ACCESS_LOG="false")
+    instance = await start("data_app", "--plugins", "db", folder=tmp_path, **QUIET)
     await instance.until("ready")
     answers = Answers()
     async with load([lambda: instance.addresses["http"]] * CLIENTS, lambda: request("POST", "/forms"), answers):

@@ -101,12 +101,12 @@ async def test_sigusr1_writes_the_stacks_of_all_tasks_and_threads(start: Start):
 
 async def test_sighup_reads_the_configuration_again(start: Start, tmp_path: Any, apps: Any):
     (tmp_path / "phases_app.py").write_text((apps / "phases_app.py").read_text())
-    instance = await start("phases_app", "--plugins", "", folder=tmp_path)
+    instance = await start("phases_app", "--plugins", "", folder=tmp_path, CONFIG_WATCH="false")
     await instance.until("ready")
-    (tmp_path / ".env").write_text("LOG_LEVEL=debug\nSHUTDOWN_TIMEOUT=9s\n")
+    (tmp_path / ".env").write_text("LOG_LEVEL=debug\nSTARTUP_TIMEOUT=9s\n")
     instance.signal(signal.SIGHUP)
     line = await instance.until("configuration applied")
-    assert (line["changed"], line["pending_restart"], line["generation"]) == (["LOG_LEVEL"], ["SHUTDOWN_TIMEOUT"], 2)
+    assert (line["changed"], line["pending_restart"], line["generation"]) == (["LOG_LEVEL"], ["STARTUP_TIMEOUT"], 2)
     (tmp_path / ".env").write_text("LOG_LEVEL=loud\n")
     instance.signal(signal.SIGHUP)
     refused = await instance.until("configuration refused")

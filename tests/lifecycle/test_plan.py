@@ -154,16 +154,6 @@ def test_a_probe_cannot_require_what_opens_later():
     )
 
 
-def test_leader_only_without_an_elector():
-    assert report([], [service("bill", leader_only=True)]) == (
-        "The plan has 1 problem; nothing was opened.\n"
-        "\n"
-        "1. Service 'bill' of app shop is leader_only, and nothing provides leadership.\n"
-        "     cause:  No selected plugin elects a leader among the replicas.\n"
-        "     action: Select a plugin that does, or drop leader_only=True."
-    )
-
-
 def test_all_problems_come_in_one_report():
     def checks() -> Iterator[Planned[HealthCheck]]:
         for origin in (DB, APP):
@@ -213,6 +203,7 @@ def test_the_plan_as_data():
                 "from": "app shop",
                 "stage": "work",
                 "requires": ["Database"],
+                "leader_only": False,
                 "critical": True,
                 "restart": "on-failure",
             }

@@ -99,11 +99,11 @@ def test_a_histogram_counts_into_inclusive_cumulative_buckets(registry: Registry
 
 @given(st.lists(st.floats(min_value=0, max_value=100, allow_nan=False)))
 def test_every_observation_is_in_every_bucket_that_holds_it(values: list[float]) -> None:
-    registry = Registry()
-    child = registry.histogram("job_seconds", "Jobs.").labels()
+    instruments = Registry()
+    child = instruments.histogram("job_seconds", "Jobs.").labels()
     for value in values:
         child.observe(value)
-    (sample,) = only(registry).samples
+    (sample,) = only(instruments).samples
     assert sample.buckets == tuple(
         (bound, sum(value <= bound for value in values)) for bound in (*DEFAULT_BUCKETS, math.inf)
     )
@@ -125,12 +125,12 @@ def test_a_label_that_cannot_be_encoded_is_replaced(registry: Registry) -> None:
 
 
 def test_beyond_the_label_budget_series_are_counted_together() -> None:
-    registry = Registry(max_series=2)
-    requests = registry.counter("requests_total", "Requests.", ("method", "route"))
+    instruments = Registry(max_series=2)
+    requests = instruments.counter("requests_total", "Requests.", ("method", "route"))
     for number in range(10):
         requests.labels("GET", f"/{number}").inc()
     requests.labels("GET", "/0").inc()
-    assert only(registry).samples == (
+    assert only(instruments).samples == (
         Sample(labels=("GET", "/0"), value=2.0),
         Sample(labels=("GET", "/1"), value=1.0),
         Sample(labels=(OVERFLOW, OVERFLOW), value=8.0),
@@ -138,13 +138,13 @@ def test_beyond_the_label_budget_series_are_counted_together() -> None:
 
 
 def test_a_removed_series_is_forgotten_and_leaves_room() -> None:
-    registry = Registry(max_series=1)
-    gauge = registry.gauge("check_up", "Checks.", ("name",))
+    instruments = Registry(max_series=1)
+    gauge = instruments.gauge("check_up", "Checks.", ("name",))
     gauge.labels("db").set(1)
     gauge.remove("db")
     gauge.remove("never there")
     gauge.labels("cache").set(1)
-    assert only(registry).samples == (Sample(labels=("cache",), value=1.0),)
+    assert only(instruments).samples == (Sample(labels=("cache",), value=1.0),)
 
 
 def test_the_same_declaration_gives_the_same_instrument(registry: Registry) -> None:

@@ -4,10 +4,13 @@
         server.dsn()        postgresql://postgres@127.0.0.1:20123/test
         server.kill()       and start(), stop(), pause(), resume()
 
+The Kubernetes API is the one that is imitated: tests/infra/test_kubernetes_api.py holds it to what a real one answers.
 Fixtures are in tests/servers/fixtures.py. A server whose binary is missing skips the test, and fails it where CI=true.
 """
 
 from tests.servers.certificates import Certificates, Identity
+from tests.servers.kubernetes import KubernetesAPI
+from tests.servers.kubernetes_volume import Volume
 from tests.servers.mariadb import MariaDBServer, mariadb_replica, mariadb_server
 from tests.servers.memcached import MemcachedServer, memcached_server
 from tests.servers.ports import reserved_port
@@ -20,6 +23,7 @@ from tests.servers.redis_topologies import RedisCluster, RedisSentinels, redis_c
 __all__ = [
     "Certificates",
     "Identity",
+    "KubernetesAPI",
     "MariaDBServer",
     "MemcachedServer",
     "PostgresServer",
@@ -30,6 +34,7 @@ __all__ = [
     "Server",
     "ServerFailed",
     "ServerMissing",
+    "Volume",
     "mariadb_replica",
     "mariadb_server",
     "memcached_server",

@@ -1,4 +1,4 @@
-"""A pytest plugin: databases and caches for one test each. Loaded with `-p` from pyproject.toml.
+"""A pytest plugin: databases, caches and a Kubernetes API for one test each. Loaded with `-p` from pyproject.toml.
 
 The servers that run on this machine at their standard ports are used where they let us in; otherwise each worker starts
 its own. A test that needs a server of which there is no binary is skipped, and fails where CI=true.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
     from tests.servers import Certificates, MemcachedServer, RedisServer
+    from tests.servers.kubernetes import KubernetesAPI
 
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
 MARIADB = "mysql://root@127.0.0.1:3306/mysql"
@@ -184,6 +185,15 @@ def own_memcached(memcached_session: MemcachedServer) -> MemcachedServer:
 def memcached_address(memcached_server: MemcachedServer) -> str:
     """host:port of it."""
     return memcached_server.address
+
+
+@pytest.fixture
+def kubernetes_api() -> Iterator[KubernetesAPI]:
+    """A Kubernetes API server of the test's own, without TLS."""
+    from tests.servers.kubernetes import KubernetesAPI
+
+    with KubernetesAPI() as api:
+        yield api
 
 
 def _fresh_name() -> str:

@@ -40,7 +40,8 @@ class Fused:
         self._series_of = series_of
         self._known = series_of.known
         self._in_flight = series_of.in_flight
-        self._access_log = access_log
+        self.access_log = access_log
+        """May change while requests are answered."""
 
     async def handle(self, request: Request) -> web.StreamResponse:
         """Answer one request and send the answer.
@@ -76,7 +77,7 @@ class Fused:
     def malformed(self, request: web.BaseRequest, status: int) -> None:
         """Count a request that could not be parsed, and write its line."""
         self._series_of(None, request.method, status).observe(0.0)
-        if self._access_log:
+        if self.access_log:
             log.write("info", "request", {"status": status, "malformed": True, "remote": request.remote})
 
     def _finished(self, request: Request, status: int, seconds: float) -> None:
@@ -84,7 +85,7 @@ class Fused:
         route = match.route if match is not None else None
         series = self._known.get((route, method, status)) or self._series_of(route, method, status)
         series.observe(seconds)
-        if not self._access_log:
+        if not self.access_log:
             return
         connection = request._protocol
         path, peer = request.raw_path, connection.peername

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from eggycore.config import Secret
+    from eggycore_cache.access import Access
 
 __all__ = ["NO_ANSWER", "Backend", "BackendStats", "NoAnswer", "Reply", "ServerStats"]
 
@@ -129,8 +129,8 @@ class Backend(Protocol):
     async def stats(self) -> BackendStats:
         """What it holds now."""
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        """Use another user and password for new connections; those that stand stay."""
+    def set_access(self, access: Access) -> None:
+        """Reach the servers like this from now on; connections that stand stay."""
 
     async def close(self) -> None:
         """Let go of everything. Idempotent."""

@@ -11,7 +11,7 @@ from eggycore_cache.errors import PackageMissing
 from eggycore_cache.fernet_keys import checked_keys
 
 if TYPE_CHECKING:
-    from eggycore.config import Secret
+    from eggycore_cache.access import Access
 
 __all__ = ["EncryptedBackend"]
 
@@ -116,9 +116,9 @@ class EncryptedBackend:
         """What the backend inside holds."""
         return await self._backend.stats()
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        """Use another user and password for new connections; those that stand stay."""
-        self._backend.set_credentials(user, password)
+    def set_access(self, access: Access) -> None:
+        """Reach the servers like this from now on; connections that stand stay."""
+        self._backend.set_access(access)
 
     async def close(self) -> None:
         """Close the backend inside."""

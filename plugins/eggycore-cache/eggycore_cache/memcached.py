@@ -17,7 +17,7 @@ from eggycore_cache.memcached_server import Options, Server
 from eggycore_cache.memcached_space import Space
 
 if TYPE_CHECKING:
-    from eggycore.config import Secret
+    from eggycore_cache.access import Access
     from eggycore_cache.instruments import Instruments
     from eggycore_cache.settings import CacheSettings
 
@@ -248,10 +248,17 @@ class MemcachedBackend:
             ),
         )
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        """Use another user and password for new connections; those that are there stay."""
+    def set_access(self, access: Access) -> None:
+        tls = access.tls.context() if access.tls else None
         for server in self._servers:
-            server.options = replace(server.options, user=user, password=password)
+            server.options = replace(
+                server.options,
+                user=access.user,
+                password=access.password,
+                tls=tls,
+                timeout=access.timeout,
+                connect_timeout=access.connect_timeout,
+            )
 
     async def close(self) -> None:
         self._closed = True

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from pymemcache.client.base import Client, PooledClient  # type: ignore[import-untyped]
-from pymemcache.client.hash import HashClient  # type: ignore[import-untyped]
-from pymemcache.exceptions import MemcacheClientError  # type: ignore[import-untyped]
+from pymemcache.client.base import Client, PooledClient  # type: ignore[import-untyped]  # pymemcache has no types
+from pymemcache.client.hash import HashClient  # type: ignore[import-untyped]  # pymemcache has no types
+from pymemcache.exceptions import MemcacheClientError  # type: ignore[import-untyped]  # pymemcache has no types
 
 from eggycore_cache.hashing import wire_key
 from eggycore_cache.keys import check_key

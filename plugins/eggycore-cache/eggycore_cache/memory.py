@@ -14,7 +14,7 @@ from eggycore_cache.errors import CacheClosed, NotANumber, ValueTooLarge
 from eggycore_cache.instruments import Instruments
 
 if TYPE_CHECKING:
-    from eggycore.config import Secret
+    from eggycore_cache.access import Access
 
 __all__ = ["MemoryBackend"]
 
@@ -89,10 +89,11 @@ class MemoryBackend:
         """Whether a value fits, were it alone."""
         return len(value) + len(key.encode()) <= self._max_bytes
 
-    def limit(self, max_entries: int) -> None:
-        """Keep at most so many values; those beyond are put out at once."""
-        self._max_entries = max_entries
-        while len(self._entries) > max_entries:
+    def limit(self, *, max_entries: int | None = None, max_bytes: int | None = None) -> None:
+        """Keep at most so many values, and so many bytes of them; those beyond are put out at once."""
+        self._max_entries = self._max_entries if max_entries is None else max_entries
+        self._max_bytes = self._max_bytes if max_bytes is None else max_bytes
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._evict(next(iter(self._entries)))
         self._count()
 
@@ -223,8 +224,8 @@ class MemoryBackend:
         self._count()
         return BackendStats(entries=len(self._entries), bytes=self._bytes, evictions=self._evictions)
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        """Nobody is asked who they are here."""
+    def set_access(self, access: Access) -> None:
+        """There are no servers here."""
 
     async def close(self) -> None:
         """Forget everything."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from eggycore.hookspecs import hookimpl
@@ -25,12 +29,28 @@ def init_infra(runtime: Runtime) -> Initializer[CacheService]:
     """Open the cache."""
     from eggycore_cache.initializer import CacheInitializer
 
-    return CacheInitializer(
-        runtime.config[CacheSettings],
-        policy=runtime.config[CachePolicy],
-        kinds=runtime.config.family(CachePolicy),
-        metrics=runtime.metrics,
-    )
+    def made() -> Initializer[CacheService]:
+        return CacheInitializer(
+            runtime.config[CacheSettings],
+            policy=runtime.config[CachePolicy],
+            kinds=runtime.config.family(CachePolicy),
+            metrics=runtime.metrics,
+        )
+
+    return replace(made(), open=partial(_opened, runtime, made))
+
+
+@asynccontextmanager
+async def _opened(runtime: Runtime, made: Callable[[], Initializer[CacheService]]) -> AsyncIterator[CacheService]:
+    """The cache with the settings of the moment, which may change while it is being opened."""
+    from eggycore_cache.reloads import follow
+
+    before = runtime.config
+    async with made().open() as cache:
+        if runtime.config is not before:
+            follow(cache, runtime.config)
+            cache.sync_client.renew(runtime.config[CacheSettings])
+        yield cache
 
 
 @hookimpl
@@ -60,18 +80,16 @@ def register_health_checks(runtime: Runtime) -> HealthCheck:
 
 
 @hookimpl
-def config_changed(change: Change) -> None:
-    """Take over other times to live, bounds and credentials."""
-    from eggycore import current
-    from eggycore_cache.policies import Policy
-    from eggycore_cache.service import CacheService
+def check_config(change: Change) -> None:
+    """Refuse a URL that names another cache: that takes a restart."""
+    from eggycore_cache.reloads import check
 
-    if not any(key.startswith("CACHE_") for key in change.keys):
-        return
-    cache = current().get(CacheService)
-    kinds = {name: Policy.of(kind) for name, kind in change.new.family(CachePolicy).items()}
-    cache.configure(Policy.of_all(change.new[CachePolicy]), kinds)
-    if "CACHE_PASSWORD" in change.keys:
-        target = change.new[CacheSettings].target
-        cache.set_credentials(target.user, target.password)
-        cache.sync_client.renew(change.new[CacheSettings])
+    check(change)
+
+
+@hookimpl
+def config_changed(change: Change) -> None:
+    """Take over other times to live, bounds, credentials, TLS files and times."""
+    from eggycore_cache.reloads import take_over
+
+    take_over(change)

@@ -26,7 +26,7 @@ from eggycore_cache.redis_routes import Cluster, ClusterRoute, OneServer, Route,
 from eggycore_cache.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from eggycore.config import Secret
+    from eggycore_cache.access import Access
     from eggycore_cache.instruments import Instruments
     from eggycore_cache.settings import CacheSettings
     from eggycore_cache.targets import CacheTarget, Host
@@ -95,10 +95,16 @@ class RedisBackend:
         found = (self._route.trouble, *(server.trouble for server in self._route.servers))
         return tuple(trouble for trouble in found if trouble is not None)
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        """Use a rotated password for new connections; those that stand stay."""
-        self._credentials.user = user
-        self._credentials.password = password
+    def set_access(self, access: Access) -> None:
+        """Reach the servers like this from now on; connections that stand stay. Each new one reads its TLS files."""
+        self._credentials.user = access.user
+        self._credentials.password = access.password
+        self._timeout, self._connect_timeout = access.timeout, access.connect_timeout
+        self._connector.timeout = access.connect_timeout
+        if self._sentinels is not None:
+            self._sentinels.set_timeout(access.connect_timeout)
+        for server in self._route.servers:
+            server.set_timeouts(answer=access.timeout, connect=access.connect_timeout)
 
     async def open(self) -> None:
         """Connect, as far as that is possible now."""

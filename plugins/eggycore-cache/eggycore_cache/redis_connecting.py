@@ -85,7 +85,7 @@ class Connector:
         self._credentials = credentials
         self._db = db
         self._tls = tls
-        self._timeout = timeout
+        self.timeout = timeout
 
     async def connect(self, host: Host) -> Connection:
         """A connection that is signed in and on its database. Raises what redis-py and the network raise."""
@@ -94,14 +94,14 @@ class Connector:
             host=host[0],
             port=host[1],
             db=self._db,
-            socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout,
+            socket_timeout=self.timeout,
+            socket_connect_timeout=self.timeout,
             protocol=2,
             driver_info=None,
             **_authentication(self._credentials),
         )
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -117,7 +117,7 @@ class Connector:
         """
         for host in hosts:
             try:
-                return await asyncio.wait_for(self._slots_of(host), self._timeout * 2)
+                return await asyncio.wait_for(self._slots_of(host), self.timeout * 2)
             except Exception:  # noqa: BLE001, S112 - the border to redis-py; another node may know
                 continue
         raise RedisTrouble("the cluster", "no-cluster")
@@ -164,7 +164,7 @@ class SentinelConnector:
         self._connector = connector
         self._group = group
         options = {"ssl": True, **_tls_options(tls)} if tls else {}
-        self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        self._sentinels = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's
             list(sentinels),
             sentinel_kwargs={
                 "socket_timeout": timeout,
@@ -183,6 +183,14 @@ class SentinelConnector:
         except MasterNotFoundError as error:
             raise RedisTrouble(self._group, "no-master") from error
         return await self._connector.connect((str(host), int(port)))
+
+    def set_timeout(self, seconds: float) -> None:
+        """Give each sentinel so many seconds from now on, once its connection is made anew."""
+        for sentinel in self._sentinels.sentinels:
+            sentinel.connection_pool.connection_kwargs |= {
+                "socket_timeout": seconds,
+                "socket_connect_timeout": seconds,
+            }
 
     async def close(self) -> None:
         """Close the connections to the sentinels."""

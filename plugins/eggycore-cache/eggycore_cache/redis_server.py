@@ -112,6 +112,11 @@ class RedisServer:
         if self._link is None and self._breaker.allow():
             await asyncio.wait([self._prepare_soon()])
 
+    def set_timeouts(self, *, answer: float, connect: float) -> None:
+        """Wait from now on for so many seconds, as `timeout` and `connect_timeout` say."""
+        self._timeout, self._connect_timeout = answer, connect
+        self._longest = max(self._longest, answer) if self._scheduled else answer  # what waits keeps its time
+
     def get(self, key: str, timeout: float | None = None) -> Future[Answer]:
         """The value of a key."""
         loop = asyncio.get_running_loop()

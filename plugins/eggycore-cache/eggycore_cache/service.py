@@ -23,8 +23,8 @@ from eggycore_cache.tiers import TieredBackend
 from eggycore_cache.values import Values
 
 if TYPE_CHECKING:
-    from eggycore.config import Secret
     from eggycore.types import Finding
+    from eggycore_cache.access import Access
     from eggycore_cache.serializers import SerializerChoice
 
 __all__ = ["CacheService"]
@@ -340,16 +340,21 @@ class CacheService:
         """Take over what settings say about all values and about kinds, in place of what they said before."""
         self._ttl = checked_ttl(policy.ttl)
         if self._near is not None and policy.max_entries is not None:
-            self._near.limit(policy.max_entries)
+            self._near.limit(max_entries=policy.max_entries)
         self._kinds.configure(policy, kinds)
 
     async def open(self) -> None:
         """Connect, as far as that is possible now; a server that is down is no error."""
         await self.backend.open()
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        """Use another user and password for new connections to the servers."""
-        self.backend.set_credentials(user, password)
+    def limit(self, max_bytes: int) -> None:
+        """Keep at most so many bytes of keys and values in this process, if any are kept here."""
+        if self._near is not None:
+            self._near.limit(max_bytes=max_bytes)
+
+    def set_access(self, access: Access) -> None:
+        """Reach the servers like this from now on; connections that stand stay."""
+        self.backend.set_access(access)
 
     async def ping(self) -> None:
         """Return when the cache answers.

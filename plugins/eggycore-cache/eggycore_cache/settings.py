@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eggycore.config import Duration, Secret, Settings, Size, env
 from eggycore.errors import ConfigProblem
+from eggycore_cache.access import Access
 from eggycore_cache.errors import MAKE_KEY, EncryptionKeyRefused
 from eggycore_cache.fernet_keys import checked_keys
 from eggycore_cache.keys import NAMESPACE
@@ -25,8 +26,11 @@ class CacheSettings(Settings):
         also=("REDIS_URL",),
         default=MEMORY,
         default_doc=MEMORY,
+        reload=True,
+        costly=True,
         doc="The cache: memory:// (in this process), memcached://host1:11211,host2:11211, "
-        "redis://user:password@host:6379/0 (rediss:// over TLS), redis://host1,host2/0?cluster=true or redis+sentinel://host1,host2:26379/group/0.",
+        "redis://user:password@host:6379/0 (rediss:// over TLS), redis://host1,host2/0?cluster=true or "
+        "redis+sentinel://host1,host2:26379/group/0. A reload changes user and password only.",
     )
     servers: tuple[str, ...] = env(
         "CACHE_SERVERS", default=(), doc="Memcached servers, host:port separated by commas, in place of CACHE_URL."
@@ -36,6 +40,8 @@ class CacheSettings(Settings):
         default="",
         default_doc="that of the URL",
         allow_empty=True,
+        reload=True,
+        costly=True,
         doc="Who connects; wins over the URL.",
     )
     password: Secret[str] | None = env(
@@ -43,6 +49,7 @@ class CacheSettings(Settings):
         default=None,
         default_doc="that of the URL",
         reload=True,
+        costly=True,
         doc="Their password; wins over the URL.",
     )
     tls: TlsMode | None = env(
@@ -55,13 +62,23 @@ class CacheSettings(Settings):
         "CACHE_TLS_CA",
         default=None,
         default_doc="the system's",
+        contents=True,
+        costly=True,
         doc="File with the certificates of those who may sign the server's.",
     )
     tls_certificate: Path | None = env(
-        "CACHE_TLS_CERTIFICATE", default=None, doc="File with this client's certificate, for servers that ask for one."
+        "CACHE_TLS_CERTIFICATE",
+        default=None,
+        contents=True,
+        costly=True,
+        doc="File with this client's certificate, for servers that ask for one.",
     )
     tls_key: Path | None = env(
-        "CACHE_TLS_KEY", default=None, doc="File with its key, unless that is in the certificate's file."
+        "CACHE_TLS_KEY",
+        default=None,
+        contents=True,
+        costly=True,
+        doc="File with its key, unless that is in the certificate's file.",
     )
     max_idle_conns: int = env(
         "CACHE_MAX_IDLE_CONNS",
@@ -71,10 +88,18 @@ class CacheSettings(Settings):
         doc="Connections that are kept open to each Memcached server; to each Redis server it is always one.",
     )
     timeout: Duration = env(
-        "CACHE_TIMEOUT", default=0.5, ge=0.001, doc="How long an answer of a server may take; then it is a miss."
+        "CACHE_TIMEOUT",
+        default=0.5,
+        ge=0.001,
+        reload=True,
+        doc="How long an answer of a server may take; then it is a miss.",
     )
     connect_timeout: Duration = env(
-        "CACHE_CONNECT_TIMEOUT", default=1.0, ge=0.001, doc="How long connecting to a server may take."
+        "CACHE_CONNECT_TIMEOUT",
+        default=1.0,
+        ge=0.001,
+        reload=True,
+        doc="How long connecting to a server may take.",
     )
     namespace: str = env(
         "CACHE_NAMESPACE",
@@ -88,7 +113,12 @@ class CacheSettings(Settings):
         doc="Kinds of values with settings of their own, separated by commas: forms has CACHE_FORMS_TTL and so on.",
     )
     max_size: Size = env(
-        "CACHE_MAX_SIZE", default=64_000_000, ge=1, doc="The most bytes of keys and values kept in this process."
+        "CACHE_MAX_SIZE",
+        default=64_000_000,
+        ge=1,
+        reload=True,
+        costly=True,
+        doc="The most bytes of keys and values kept in this process.",
     )
     max_factories: int = env(
         "CACHE_MAX_FACTORIES",
@@ -130,6 +160,22 @@ class CacheSettings(Settings):
             user=self.user or target.user,
             password=self.password or target.password,
             tls=self._tls(target),
+        )
+
+    @property
+    def access(self) -> Access:
+        """How its servers are reached.
+
+        Raises:
+            CacheUrlRefused: As `target` does.
+        """
+        target = self.target
+        return Access(
+            user=target.user,
+            password=target.password,
+            tls=target.tls,
+            timeout=self.timeout,
+            connect_timeout=self.connect_timeout,
         )
 
     def _tls(self, target: CacheTarget) -> Tls | None:
@@ -206,6 +252,7 @@ class CachePolicy(Settings, family="CACHE_KINDS", prefix="CACHE_"):
         default_doc="100000",
         ge=1,
         reload=True,
+        costly=True,
         own=True,
         doc="The most values that are kept in this process.",
     )

@@ -9,7 +9,7 @@ from eggycore_cache.backend import NO_ANSWER, Backend, BackendStats, NoAnswer, R
 from eggycore_cache.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from eggycore.config import Secret
+    from eggycore_cache.access import Access
 
 __all__ = ["TieredBackend"]
 
@@ -150,9 +150,9 @@ class TieredBackend:
         """What the servers hold."""
         return await self._remote.stats()
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        """Use another user and password for new connections; those that stand stay."""
-        self._remote.set_credentials(user, password)
+    def set_access(self, access: Access) -> None:
+        """Reach the servers like this from now on; connections that stand stay."""
+        self._remote.set_access(access)
 
     async def close(self) -> None:
         """Close both."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from eggycore.config import Secret
+from eggycore_cache.access import Access
 from eggycore_cache.backend import NO_ANSWER, BackendStats, NoAnswer, Reply, ServerStats
 from eggycore_cache.errors import CacheDown
 
@@ -19,7 +19,7 @@ class DownBackend:
     available = False
 
     def __init__(self) -> None:
-        self.credentials: tuple[str, str | None] | None = None
+        self.access: Access | None = None
 
     async def open(self) -> None:
         return None
@@ -73,8 +73,8 @@ class DownBackend:
             ),
         )
 
-    def set_credentials(self, user: str, password: Secret[str] | None) -> None:
-        self.credentials = (user, password.reveal() if password else None)
+    def set_access(self, access: Access) -> None:
+        self.access = access
 
     async def close(self) -> None:
         return None

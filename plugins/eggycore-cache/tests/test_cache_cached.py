@@ -114,7 +114,7 @@ def test_a_key_of_something_that_is_no_argument_is_refused() -> None:
 def test_a_function_that_is_not_async_is_refused() -> None:
     with pytest.raises(TypeError, match="read is not an async function; use get_or_set for others"):
 
-        @cached(key="a")  # type: ignore[arg-type]
+        @cached(key="a")  # type: ignore[arg-type]  # the mistake under test
         def read() -> int:
             return 1
 

@@ -98,7 +98,7 @@ async def test_a_serializer_of_one_s_own(cache: CacheService) -> None:
 
 def test_a_serializer_that_does_not_exist() -> None:
     with pytest.raises(UnknownSerializer) as unknown:
-        serializer_for("pickle")  # type: ignore[arg-type]
+        serializer_for("pickle")  # type: ignore[arg-type]  # the mistake under test
     assert render(diagnose(unknown.value)) == (
         "There is no serializer 'pickle'.\n  action: Use json, raw or msgpack, or a Serializer of your own."
     )
@@ -237,7 +237,7 @@ async def test_a_bound_from_settings_counts_for_a_kind_before_the_code_knows_it(
 )
 def test_a_policy_refuses_what_makes_no_sense(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .* must be"):
-        Policy(**wrong)  # type: ignore[arg-type]
+        Policy(**wrong)  # type: ignore[arg-type]  # the mistake under test
 
 
 async def test_a_tag_drops_what_carries_it_and_nothing_else(cache: CacheService) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from importlib import import_module
 
 import pytest
@@ -23,20 +22,8 @@ from tests.servers import MemcachedServer
 from tests.servers import memcached_server as started_server
 
 conformance = import_module("plugins.eggycore-cache.tests.backend_conformance")
-
-PATIENT = Options(timeout=10, connect_timeout=10)
-
-
-@asynccontextmanager
-async def backend_of(
-    *servers: MemcachedServer, namespace: str = "app", options: Options = PATIENT
-) -> AsyncIterator[MemcachedBackend]:
-    backend = MemcachedBackend([(s.host, s.port) for s in servers], namespace=namespace, options=options)
-    await backend.open()
-    try:
-        yield backend
-    finally:
-        await backend.close()
+backends = import_module("plugins.eggycore-cache.tests.memcached_backends")
+backend_of, PATIENT = backends.patient_backend_of, backends.PATIENT
 
 
 @pytest.fixture

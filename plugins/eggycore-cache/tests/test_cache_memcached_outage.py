@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack
 from importlib import import_module
 
 import pytest
@@ -22,18 +20,7 @@ from tests.servers import memcached_server as started_server
 
 backends = import_module("plugins.eggycore-cache.tests.memcached_backends")
 at, backend_of, quick, until = backends.at, backends.backend_of, backends.quick, backends.until
-
-
-@pytest.fixture
-def server() -> Iterator[MemcachedServer]:
-    with started_server() as started:
-        yield started
-
-
-@pytest.fixture
-def three() -> Iterator[list[MemcachedServer]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(started_server()) for _ in range(3)]
+server, three = backends.server, backends.three  # fixtures
 
 
 async def until_state(backend: MemcachedBackend, index: int, state: str, keys: list[str]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
-from contextlib import ExitStack
 from importlib import import_module
 
 import pytest
@@ -14,22 +12,10 @@ from eggycore_cache.backend import NO_ANSWER
 from eggycore_cache.memcached import MemcachedBackend
 from eggycore_cache.memcached_server import Options
 from tests.servers import MemcachedServer, Proxy
-from tests.servers import memcached_server as started_server
 
 backends = import_module("plugins.eggycore-cache.tests.memcached_backends")
 at, backend_of, quick, until = backends.at, backends.backend_of, backends.quick, backends.until
-
-
-@pytest.fixture
-def server() -> Iterator[MemcachedServer]:
-    with started_server() as started:
-        yield started
-
-
-@pytest.fixture
-def three() -> Iterator[list[MemcachedServer]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(started_server()) for _ in range(3)]
+server, three = backends.server, backends.three  # fixtures
 
 
 async def test_a_late_write_does_not_come_over_a_later_one(server: MemcachedServer) -> None:

@@ -5,32 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
+from importlib import import_module
 
 import pytest
 
 from eggycore.config import Secret
+from eggycore_cache.access import Access
 from eggycore_cache.backend import NO_ANSWER
 from eggycore_cache.errors import CacheDown
 from eggycore_cache.memcached import MemcachedBackend
 from eggycore_cache.memcached_server import Options
 from eggycore_cache.tls import Tls
-from tests.servers import Certificates, MemcachedServer
+from tests.servers import Certificates
 from tests.servers import memcached_server as started_server
 
-PATIENT = Options(timeout=10, connect_timeout=10)
-
-
-@asynccontextmanager
-async def backend_of(
-    *servers: MemcachedServer, namespace: str = "app", options: Options = PATIENT
-) -> AsyncIterator[MemcachedBackend]:
-    backend = MemcachedBackend([(s.host, s.port) for s in servers], namespace=namespace, options=options)
-    await backend.open()
-    try:
-        yield backend
-    finally:
-        await backend.close()
+backends = import_module("plugins.eggycore-cache.tests.memcached_backends")
+backend_of, PATIENT = backends.patient_backend_of, backends.PATIENT
 
 
 async def test_a_password_is_given_and_a_wrong_one_told() -> None:
@@ -46,7 +37,9 @@ async def test_a_password_is_given_and_a_wrong_one_told() -> None:
             assert await reason_of(backend) == "refused the user or the password"
             assert await backend.get("app:a") is NO_ANSWER
             assert "wrong-password" not in repr(backend) + repr(await backend.stats())
-            backend.set_credentials("tester", Secret("s3cret-and-long"))
+            backend.set_access(
+                Access(user="tester", password=Secret("s3cret-and-long"), timeout=10, connect_timeout=10)
+            )
             while await backend.get("app:a") is NO_ANSWER:
                 await asyncio.sleep(0.01)
             assert await backend.get("app:a") == b"1"

@@ -31,12 +31,12 @@ def make(request: pytest.FixtureRequest, namespace: str, redis_url: str, memcach
     if where == "memory":
         shared = memory()
         return lambda: shared
-    remote: Make
-    if where == "redis":
-        remote = lambda: RedisBackend(parse_url(redis_url), namespace=namespace, timeout=5)  # noqa: E731
-    else:
-        hosts = [(memcached_server.host, memcached_server.port)]
-        remote = lambda: MemcachedBackend(hosts, namespace=namespace)  # noqa: E731
+
+    def remote() -> Backend:
+        if where == "redis":
+            return RedisBackend(parse_url(redis_url), namespace=namespace, timeout=5)
+        return MemcachedBackend([(memcached_server.host, memcached_server.port)], namespace=namespace)
+
     if where == request.param:
         return remote
     return lambda: TieredBackend(memory(), remote(), local_ttl=0.02)

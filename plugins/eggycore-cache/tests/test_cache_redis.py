@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from eggycore.config import Secret
+from eggycore_cache.access import Access
 from eggycore_cache.backend import NO_ANSWER
 from eggycore_cache.errors import NotANumber, ValueTooLarge
 from eggycore_cache.redis_backend import RedisBackend, from_settings
@@ -196,7 +197,7 @@ async def test_a_rotated_password_is_used_for_new_connections(own_redis: RedisSe
             await backend.set("a", b"1", 60)
             own_redis.execute("ACL", "SETUSER", "app", "resetpass", ">new")
             assert await backend.get("a") == b"1"
-            backend.set_credentials("app", Secret("new"))
+            backend.set_access(Access(user="app", password=Secret("new")))
             own_redis.disconnect_clients()
             await conformance.until(lambda: backends.says(backend.get("a"), b"1"))
     finally:

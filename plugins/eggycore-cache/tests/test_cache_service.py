@@ -216,7 +216,7 @@ async def test_several_values_at_once(cache: CacheService) -> None:
     with pytest.raises(BadKey):
         await cache.get_many(["a", "b c"])
     with pytest.raises(BadValue):
-        await cache.set_many({"a": b"1", "b": "2"})  # type: ignore[dict-item]
+        await cache.set_many({"a": b"1", "b": "2"})  # type: ignore[dict-item]  # the mistake under test
 
 
 async def test_add_incr_and_touch(cache: CacheService, clock: FakeClock) -> None:

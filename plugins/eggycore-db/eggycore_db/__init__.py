@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TableNotMade,
         TableTaken,
     )
+    from eggycore_db.fences import Fenced, FenceOutsideTransaction, fence
     from eggycore_db.initializer import DatabaseInitializer, TiDBInitializer, close, connect, default_config
     from eggycore_db.migrations.errors import MigrationsPending
     from eggycore_db.models import Model
@@ -54,6 +55,8 @@ _HOME = {
     "DatabaseUnusable": "errors",
     "Databases": "databases",
     "DsnRefused": "dsn_refused",
+    "FenceOutsideTransaction": "fences",
+    "Fenced": "fences",
     "MigrationsPending": "migrations.errors",
     "Model": "models",
     "NoDatabase": "errors",
@@ -75,6 +78,7 @@ _HOME = {
     "close": "initializer",
     "connect": "initializer",
     "default_config": "initializer",
+    "fence": "fences",
     "get_db": "current",
     "initialize_all_tables": "repository",
     "register_repository": "repository",
@@ -95,6 +99,8 @@ __all__ = [
     "DatabaseUnusable",
     "Databases",
     "DsnRefused",
+    "FenceOutsideTransaction",
+    "Fenced",
     "MigrationsPending",
     "Model",
     "NoDatabase",
@@ -116,6 +122,7 @@ __all__ = [
     "close",
     "connect",
     "default_config",
+    "fence",
     "get_db",
     "initialize_all_tables",
     "register_repository",

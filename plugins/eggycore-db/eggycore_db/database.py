@@ -95,6 +95,8 @@ class Database(Writes):
         if instruments:
             self.peewee.query_hooks.append(instruments.query)
         self.statements = Statements()
+        self.has_fences = False
+        """Whether the table of `fence` is known to be there."""
         self._transaction: ContextVar[Transaction | None] = ContextVar(f"transaction of {name}", default=None)
         self._writer: Pool | None = None
         self._reader: Pool | None = None
@@ -236,6 +238,31 @@ class Database(Writes):
         """
         return TransactionBlock(self, retries, isolation)
 
+    async def fence(self, name: str, token: int) -> None:
+        """Go on in this transaction only if no leader of a later term has passed the fence: as its first step.
+
+        Until the end of the transaction no other passes the fence of this name. In a function given to `run` it is
+        `eggycore_db.fence(name, token)`.
+
+        Args:
+            name: What the leader leads, up to 190 characters; made when it is passed first.
+            token: Of the term, as it was when the work began: `term.token`, up to 63 bits.
+
+        Raises:
+            Fenced: One has; the transaction is rolled back, even if the error is caught inside it.
+            FenceOutsideTransaction: No transaction is open.
+        """
+        from eggycore_db.fences import Fenced, FenceOutsideTransaction, pass_fence
+
+        transaction = self.open_transaction()
+        if transaction is None:
+            raise FenceOutsideTransaction(name)
+        try:
+            await transaction.run(pass_fence, (self, name, token))
+        except Fenced:
+            transaction.doom()
+            raise
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """One connection for several functions, without a transaction: for locks and settings of a connection."""
@@ -296,6 +323,19 @@ class Database(Writes):
             self._engine.set_credentials(target)
             for pool in self.pools:
                 pool.try_now()
+
+    @property
+    def server_limits(self) -> ServerLimits:
+        """The limits with which it connects."""
+        return self._server
+
+    def set_server_limits(self, limits: ServerLimits) -> None:
+        """Connect from now on with these limits; connections that let statements run for another time are replaced."""
+        before, self._server = self._server, limits
+        self._engine.set_limits(limits)
+        if before.statement != limits.statement:
+            for pool in self.pools:
+                pool.renew()
 
     def resize(self, limits: PoolLimits) -> None:
         """Go on with other limits of the pool."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from eggycore_db.errors import DatabaseUnavailable
     from eggycore_db.prepared import Prepared
+    from eggycore_db.server import ServerLimits
     from eggycore_db.targets import ServerTarget
 
 __all__ = ["Engine", "EngineKind", "Line"]
@@ -99,6 +100,9 @@ class Engine(Protocol):
 
     def set_credentials(self, target: ServerTarget) -> None:
         """Connect from now on as this user; in any thread."""
+
+    def set_limits(self, limits: ServerLimits) -> None:
+        """Connect from now on with these limits; in any thread."""
 
     def look(self) -> None:
         """Look from outside, in any thread, whether the database is there; raises CheckFailed when it is not."""

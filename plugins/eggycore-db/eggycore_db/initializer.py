@@ -165,12 +165,7 @@ def database_of(
         name=name,
         folder=folder,
         pool=pool_limits(settings),
-        server=ServerLimits(
-            connect=settings.connect_timeout,
-            statement=settings.statement_timeout,
-            query=settings.query_limit,
-            application=settings.application_name or application or "eggycore",
-        ),
+        server=server_limits(settings, application),
         replicas=settings.replica_targets(),
         instruments=(instruments or Instruments()).of(name, query_log(settings)),
     )
@@ -187,6 +182,21 @@ def pool_limits(settings: DatabaseSettings) -> PoolLimits:
         idle_check=settings.idle_check_interval,
         acquire_timeout=settings.acquire_timeout,
         query_timeout=settings.query_limit,
+    )
+
+
+def server_limits(settings: DatabaseSettings, application: str) -> ServerLimits:
+    """The limits of connections to a server, as the settings say.
+
+    Args:
+        settings: The settings.
+        application: The name under which the server shows the connections, when the settings have none.
+    """
+    return ServerLimits(
+        connect=settings.connect_timeout,
+        statement=settings.statement_timeout,
+        query=settings.query_limit,
+        application=settings.application_name or application or "eggycore",
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,8 @@ def init_infra(runtime: Runtime) -> Iterator[Initializer[Database] | Initializer
     if len(named) > 1:
         yield Initializer(name="databases", open=partial(_distinct, tuple(named.values())))
     for place, (name, settings) in enumerate(named.items()):
-        yield DatabaseInitializer(
-            settings,
+        made = partial(
+            DatabaseInitializer,
             name=name,
             is_default=place == 0,
             folder=runtime.folder,
@@ -50,6 +51,25 @@ def init_infra(runtime: Runtime) -> Iterator[Initializer[Database] | Initializer
             migrations=migrations_of(runtime.config, settings),
             changed=partial(runtime.health.look_again, _check_name(name)),
         )
+        yield replace(made(settings), open=partial(_opened, made, partial(_settings_now, runtime, name)))
+
+
+def _settings_now(runtime: Runtime, name: str) -> DatabaseSettings:
+    from eggycore_db.databases import settings_by_name
+
+    return settings_by_name(runtime.config)[name]
+
+
+@asynccontextmanager
+async def _opened(
+    made: Callable[[DatabaseSettings], Initializer[Database]], settings: Callable[[], DatabaseSettings]
+) -> AsyncIterator[Database]:
+    """A database with the settings of the moment, which may change while it is being opened."""
+    from eggycore_db.reloads import follow
+
+    async with made(settings()).open() as database:
+        follow(database, settings())
+        yield database
 
 
 @asynccontextmanager
@@ -99,7 +119,7 @@ def check_config(change: Change) -> None:
 
 @hookimpl
 def config_changed(change: Change) -> None:
-    """Use new credentials for new connections, other pool sizes, and another query log."""
+    """Use new credentials, TLS files and times for new connections, other pool sizes, and another query log."""
     from eggycore_db.reloads import take_over
 
     take_over(change)

@@ -56,3 +56,7 @@ class ServerEngine:
     def set_credentials(self, target: ServerTarget) -> None:
         """Connect from now on as this user; in any thread."""
         self._target = replace(self._target, user=target.user, password=target.password)
+
+    def set_limits(self, limits: ServerLimits) -> None:
+        """Connect from now on with other timeouts; in any thread."""
+        self._limits = limits

@@ -48,6 +48,7 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         default=None,
         default_doc="sqlite:///eggycore.db; sqlite:///<name>.db for one of DATABASES",
         reload=True,
+        costly=True,
         doc="The database: sqlite:///file.db, postgresql://user:password@host/name, mysql://user:password@host/name, "
         "user:password@tcp(host:3306)/name or host=... dbname=... of libpq. A reload changes user and password only.",
     )
@@ -72,7 +73,13 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         "DATABASE_NAME", also=("DB_NAME",), own=True, default=None, doc="Name of the database on DATABASE_HOST."
     )
     user: str | None = env(
-        "DATABASE_USER", also=("DB_USER",), own=True, default=None, reload=True, doc="Who connects to DATABASE_HOST."
+        "DATABASE_USER",
+        also=("DB_USER",),
+        own=True,
+        default=None,
+        reload=True,
+        costly=True,
+        doc="Who connects to DATABASE_HOST.",
     )
     password: Secret[str] | None = env(
         "DATABASE_PASSWORD",
@@ -80,6 +87,7 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         own=True,
         default=None,
         reload=True,
+        costly=True,
         doc="Password of DATABASE_USER, as it is, without encoding.",
     )
     scheme: Literal["postgresql", "mysql"] = env(
@@ -100,21 +108,30 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         "DATABASE_TLS_CA",
         default=None,
         default_doc="the system's",
+        contents=True,
+        costly=True,
         doc="File with the certificates of those who may sign the server's.",
     )
     tls_certificate: Path | None = env(
         "DATABASE_TLS_CERTIFICATE",
         default=None,
+        contents=True,
+        costly=True,
         doc="File with the certificate that this client shows.",
     )
     tls_key: Path | None = env(
-        "DATABASE_TLS_KEY", default=None, doc="File with the private key of DATABASE_TLS_CERTIFICATE."
+        "DATABASE_TLS_KEY",
+        default=None,
+        contents=True,
+        costly=True,
+        doc="File with the private key of DATABASE_TLS_CERTIFICATE.",
     )
     replica_dsns: Secret[str] | None = env(
         "DATABASE_REPLICA_DSNS",
         own=True,
         default=None,
         reload=True,
+        costly=True,
         doc="DSNs of servers that may be read and lag behind, one a line; between URLs a comma or space is enough. "
         "A reload changes user and password only.",
     )
@@ -127,6 +144,7 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         default=100,
         ge=1,
         reload=True,
+        costly=True,
         doc="The most connections open at once; they are made on demand.",
     )
     max_idle_conns: int = env(
@@ -134,6 +152,7 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         default=10,
         ge=0,
         reload=True,
+        costly=True,
         doc="The most connections kept open while nothing uses them.",
     )
     min_conns: int = env(
@@ -141,10 +160,16 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         also=("DB_POOL_MIN",),
         default=0,
         ge=0,
+        reload=True,
+        costly=True,
         doc="The least connections kept open, once they were made.",
     )
     conn_max_lifetime: Duration = env(
-        "DATABASE_CONN_MAX_LIFETIME", default=3600.0, doc="Age at which a connection is replaced; 0s is never."
+        "DATABASE_CONN_MAX_LIFETIME",
+        default=3600.0,
+        reload=True,
+        costly=True,
+        doc="Age at which a connection is replaced; 0s is never.",
     )
     conn_max_idle_time: Duration = env(
         "DATABASE_CONN_MAX_IDLE_TIME",
@@ -153,10 +178,15 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
             Other("DB_IDLE_TIMEOUT", unit="ms"),
         ),
         default=600.0,
+        reload=True,
         doc="Time without use after which a connection is closed; 0s is never.",
     )
     idle_check_interval: Duration = env(
-        "DATABASE_IDLE_CHECK_INTERVAL", default=30.0, ge=0.1, doc="Time between looks at connections without use."
+        "DATABASE_IDLE_CHECK_INTERVAL",
+        default=30.0,
+        ge=0.1,
+        reload=True,
+        doc="Time between looks at connections without use.",
     )
     connect_timeout: Duration = env(
         "DATABASE_CONNECT_TIMEOUT",
@@ -166,6 +196,7 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         ),
         default=5.0,
         ge=0.1,
+        reload=True,
         doc="How long making a connection may take.",
     )
     acquire_timeout: Duration = env(
@@ -177,19 +208,23 @@ class DatabaseSettings(Settings, family="DATABASES", prefix="DATABASE_"):
         ),
         default=10.0,
         ge=0.001,
+        reload=True,
         doc="How long work waits for a connection.",
     )
     statement_timeout: Duration = env(
         "DATABASE_STATEMENT_TIMEOUT",
         also=(Other("DB_STATEMENT_TIMEOUT", unit="ms"),),
         default=30.0,
-        doc="How long one statement may take, watched by the server; 0s is no limit.",
+        reload=True,
+        costly=True,
+        doc="How long one statement may take, watched by the server; 0s is no limit. A reload renews the connections.",
     )
     query_timeout: Duration | None = env(
         "DATABASE_QUERY_TIMEOUT",
         also=(Other("DB_QUERY_TIMEOUT", unit="ms"),),
         default=None,
         default_doc="5s more than DATABASE_STATEMENT_TIMEOUT",
+        reload=True,
         doc="How long one query may take, watched here, for when the server does not answer any more; 0s is no limit.",
     )
     application_name: str | None = env(

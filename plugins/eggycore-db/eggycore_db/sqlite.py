@@ -18,6 +18,7 @@ from eggycore_db.targets import ServerTarget, SqliteTarget
 
 if TYPE_CHECKING:
     from eggycore_db.engine import EngineKind, Line
+    from eggycore_db.server import ServerLimits
 
 __all__ = ["SqliteEngine"]
 
@@ -123,6 +124,9 @@ class SqliteEngine:
 
     def set_credentials(self, target: ServerTarget) -> None:
         raise AssertionError("a file has no users")
+
+    def set_limits(self, limits: ServerLimits) -> None:
+        """There is no server that could keep them."""
 
     def writable(self) -> bool:
         self.read_something()

@@ -58,10 +58,10 @@ def new_registry(runtime: Runtime) -> CollectorRegistry:
     The `_created` series of prometheus_client, which double every counter, are switched off for the whole process.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
-    registry = CollectorRegistry()
-    registry.register(CoreCollector(runtime.metrics))
-    registry.register(GuardedCollector(RuntimeCollector(runtime)))
-    registry.register(GuardedCollector(ProcessCollector(registry=None)))
-    registry.register(GuardedCollector(PlatformCollector(registry=None)))
-    GCCollector(registry)
-    return registry
+    collectors = CollectorRegistry()
+    collectors.register(CoreCollector(runtime.metrics))
+    collectors.register(GuardedCollector(RuntimeCollector(runtime)))
+    collectors.register(GuardedCollector(ProcessCollector(registry=None)))
+    collectors.register(GuardedCollector(PlatformCollector(registry=None)))
+    GCCollector(collectors)
+    return collectors

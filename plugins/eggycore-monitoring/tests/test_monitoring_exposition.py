@@ -52,12 +52,12 @@ def test_gzip_is_used_when_it_is_accepted(accept_encoding: str, expected: bool) 
 
 
 def test_the_body_is_the_text_of_the_registry() -> None:
-    registry = CollectorRegistry()
-    Gauge("queue_messages", "Messages waiting.", registry=registry).set(3)
+    collectors = CollectorRegistry()
+    Gauge("queue_messages", "Messages waiting.", registry=collectors).set(3)
     text = b"# HELP queue_messages Messages waiting.\n# TYPE queue_messages gauge\nqueue_messages 3.0\n"
-    plain = expose(registry, "prometheus", compress=False)
+    plain = expose(collectors, "prometheus", compress=False)
     assert (plain.content_type, plain.body) == ("text/plain; version=0.0.4; charset=utf-8", text)
-    openmetrics = expose(registry, "openmetrics", compress=True)
+    openmetrics = expose(collectors, "openmetrics", compress=True)
     assert openmetrics.content_type == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     assert gzip.decompress(openmetrics.body) == text + b"# EOF\n"
 
@@ -66,9 +66,9 @@ def test_of_two_families_of_one_name_the_first_is_kept() -> None:
     class Twice(CollectorRegistry):
         def collect(self):
             for value in (1, 2):
-                registry = CollectorRegistry()
-                Counter("forms", "Forms.", registry=registry).inc(value)
-                yield from registry.collect()
+                collectors = CollectorRegistry()
+                Counter("forms", "Forms.", registry=collectors).inc(value)
+                yield from collectors.collect()
 
     body = expose(Twice(), "prometheus", compress=False).body
     assert body.count(b"forms_total 1.0") == 1

@@ -252,7 +252,7 @@ async def test_a_server_with_a_missing_resource_does_not_start_and_leaves_the_po
     assert first.in_flight == 0
     assert (await first.stop(0)).finished == 0
     with pytest.raises(RuntimeError, match="the HTTP server 'http' has not been started"):
-        first.address  # noqa: B018
+        first.address  # noqa: B018  # reading it raises
 
 
 async def test_a_server_starts_once(start, server):

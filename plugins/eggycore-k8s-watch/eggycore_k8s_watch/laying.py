@@ -1,0 +1,47 @@
+"""Lays layers over the environment of a runtime, and remembers what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eggycore.diagnostics import diagnose
+
+if TYPE_CHECKING:
+    from eggycore.config import ReloadResult
+    from eggycore.config.sources import Layer
+    from eggycore.runtime import Runtime
+
+__all__ = ["Laying"]
+
+
+class Laying:
+    """What one source lays over the environment. Belongs to one task.
+
+    Args:
+        runtime: Whose environment.
+        source: The source's name, unique in the runtime.
+    """
+
+    def __init__(self, runtime: Runtime, source: str) -> None:
+        self._runtime = runtime
+        self._source = source
+        self._laid: tuple[Layer, ...] = ()
+        self._result: ReloadResult | None = None
+
+    async def lay(self, layers: Sequence[Layer]) -> None:
+        """Lay these in the place of what was laid before; the runtime logs what comes of it."""
+        if tuple(layers) == self._laid:
+            return  # only an annotation changed, or something that counts elsewhere
+        self._laid = tuple(layers)
+        self._result = await self._runtime.overlay(self._source, self._laid)
+
+    @property
+    def refusal(self) -> str:
+        """Why the last layers were not taken over, in a sentence without values of secrets; "" when they were."""
+        result, last = self._result, self._runtime.reload_status.last
+        if result is None or result.error is None or last is None or last.error is None:
+            return ""  # every reload reads all layers, so one that has gone well since has taken these over
+        told = diagnose(result.error)
+        first = told.parts[0].description if told.parts else told.cause or told.description
+        return f"not taken over ({result.outcome}): {first.rstrip('.')}"
