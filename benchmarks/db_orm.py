@@ -40,7 +40,7 @@ def _postgresql() -> list[Row]:
                 at_least(
                     "PostgreSQL: insert, async with db.transaction(), times SQLAlchemy", block / max(sqlalchemy), 1.5
                 ),
-                at_least("PostgreSQL: insert, async with db.transaction(), times Tortoise", block / tortoise, 1.0),
+                at_least("PostgreSQL: insert, async with db.transaction(), times Tortoise", block / tortoise, 1.2),
             ]
             return found
 

@@ -93,13 +93,15 @@ from eggycore_db.errors import (
     QueryTimeout,
     TableNotMade,
     TableTaken,
+)
+from eggycore_db.errors import Holder as ConnectionHolder
+from eggycore_db.fences import Fenced, FenceOutsideTransaction
+from eggycore_db.transaction_errors import (
     TransactionAborted,
     TransactionConflict,
     TransactionLeftOpen,
     TransactionOfAnotherTask,
 )
-from eggycore_db.errors import Holder as ConnectionHolder
-from eggycore_db.fences import Fenced, FenceOutsideTransaction
 from eggycore_k8s_watch.leases import VersionUnusable
 from eggycore_k8s_watch.manifest_documents import read_text
 from eggycore_k8s_watch.manifest_errors import ManifestsRefused

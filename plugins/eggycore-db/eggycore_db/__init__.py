@@ -23,10 +23,6 @@ if TYPE_CHECKING:
         QueryTimeout,
         TableNotMade,
         TableTaken,
-        TransactionAborted,
-        TransactionConflict,
-        TransactionLeftOpen,
-        TransactionOfAnotherTask,
     )
     from eggycore_db.fences import Fenced, FenceOutsideTransaction, fence
     from eggycore_db.initializer import DatabaseInitializer, TiDBInitializer, close, connect, default_config
@@ -36,6 +32,12 @@ if TYPE_CHECKING:
     from eggycore_db.repository import Repository, initialize_all_tables, register_repository
     from eggycore_db.server import ServerLimits
     from eggycore_db.settings import DatabaseNames, DatabaseSettings
+    from eggycore_db.transaction_errors import (
+        TransactionAborted,
+        TransactionConflict,
+        TransactionLeftOpen,
+        TransactionOfAnotherTask,
+    )
 
 __version__ = "0.1.0"
 
@@ -68,10 +70,10 @@ _HOME = {
     "TableNotMade": "errors",
     "TableTaken": "errors",
     "TiDBInitializer": "initializer",
-    "TransactionAborted": "errors",
-    "TransactionConflict": "errors",
-    "TransactionLeftOpen": "errors",
-    "TransactionOfAnotherTask": "errors",
+    "TransactionAborted": "transaction_errors",
+    "TransactionConflict": "transaction_errors",
+    "TransactionLeftOpen": "transaction_errors",
+    "TransactionOfAnotherTask": "transaction_errors",
     "UnknownDatabase": "databases",
     "close": "initializer",
     "connect": "initializer",

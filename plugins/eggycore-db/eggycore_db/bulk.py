@@ -19,8 +19,8 @@ from eggycore_db.bulk_rows import Row
 from eggycore_db.bulk_writing import Batch, Outcome, Writing
 
 if TYPE_CHECKING:
-    from eggycore_db.database import Database
     from eggycore_db.pool import Pool
+    from eggycore_db.transaction import Transaction
 
 __all__ = ["BulkResult", "Load", "Progress", "RowError", "Rows"]
 
@@ -29,6 +29,9 @@ ERRORS_KEPT = 1000
 
 PULL_FOR = 0.01
 """Seconds after which the event loop gets its turn while rows of a plain iterable are taken."""
+
+MANY = 1000
+"""Rows of a first batch from which on it is worth a connection that can COPY."""
 
 SLICE = 100
 """Rows of a plain iterable that are taken between two looks at the clock."""
@@ -58,7 +61,7 @@ class Load:
     """One call: what is on its way, and what came of what was sent. Used by the task that made it, and no other.
 
     Args:
-        database: In its open transaction, if there is one, batches are written one after another.
+        transaction: In it, if there is one, batches are written one after another.
         pool: Takes batches else.
         writing: How a batch is written.
         on_progress: Called with the number of rows that are dealt with.
@@ -66,11 +69,16 @@ class Load:
     """
 
     def __init__(
-        self, database: Database, pool: Pool, writing: Writing, on_progress: Progress | None, concurrency: int
+        self,
+        transaction: Transaction | None,
+        pool: Pool,
+        writing: Writing,
+        on_progress: Progress | None,
+        concurrency: int,
     ) -> None:
         if concurrency < 1:
             raise ValueError("concurrency is to be at least 1")
-        self._transaction = database.open_transaction()
+        self._transaction = transaction
         self._pool = pool
         self._writing = writing
         self._on_progress = on_progress
@@ -168,14 +176,21 @@ class Load:
 
     async def _send(self, batch: Batch) -> None:
         if self._transaction is not None:
-            self._count(batch, await self._transaction.run(self._writing.write, (batch,)))
+            self._count(
+                batch,
+                await self._transaction.run(self._writing.write, (batch,), blocking=self._is_worth_blocking(batch)),
+            )
             await self._report()
             return
         while len(self._under_way) >= self._concurrency:
             await self._settle_one()
-        future = self._pool.submit(self._writing.write, (batch,))
+        future = self._pool.submit(self._writing.write, (batch,), blocking=self._is_worth_blocking(batch))
         self._under_way[future] = batch
         future.add_done_callback(self._on_done)
+
+    def _is_worth_blocking(self, batch: Batch) -> bool:
+        """Whether a faster way to write is worth a connection that is made for it."""
+        return self._writing.copies and (batch.start > 0 or len(batch.rows) >= MANY)
 
     def _on_done(self, future: asyncio.Future[Outcome]) -> None:
         self._done.append(future)

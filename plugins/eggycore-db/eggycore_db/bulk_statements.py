@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
@@ -13,7 +12,7 @@ import peewee
 from eggycore_db.bulk_copy import copied
 from eggycore_db.bulk_rows import Shape
 from eggycore_db.engine import EngineKind
-from eggycore_db.sql import row_of, run_sql
+from eggycore_db.sql import observed, row_of, run_sql
 
 __all__ = ["Inserting", "Statement", "Updating"]
 
@@ -24,9 +23,6 @@ ROWS_PER_CASE = 100
 """Rows that one UPDATE of MySQL changes: it looks for each row's values one after another."""
 
 RowValues: TypeAlias = Sequence[Any]
-
-_WRAPPER: Any = vars(peewee)["__exception_wrapper__"]
-"""Turns a driver's errors into peewee's."""
 
 
 class Statement(Protocol):
@@ -94,18 +90,18 @@ class Inserting:
         after = self._tail.replace("%%", "%")
         most = _largest_packet(self._database) - len(before.encode()) - len(after.encode()) - 64
         for values in value_lists(connection, rows, most):
-            with _observed(self._database, shown), connection.cursor() as cursor:
+            with observed(self._database, shown), connection.cursor() as cursor:
                 cursor.execute(f"{before}{values}{after}")
 
     def _copy(self, rows: Sequence[RowValues]) -> bool:
         """COPY them; whether it knows how to send every value."""
-        if (text := copied(list(map(list, zip(*rows, strict=True))))) is None:
-            return False
-        sql = f"COPY {self._table} {self._columns} FROM STDIN".replace("%%", "%")  # it has no parameters
         connection = self._database.connection()
+        if connection.async_ or (text := copied(list(map(list, zip(*rows, strict=True))))) is None:
+            return False  # psycopg2 copies on blocking connections only
+        sql = f"COPY {self._table} {self._columns} FROM STDIN".replace("%%", "%")  # it has no parameters
         if connection.info.transaction_status == 0:  # BEGIN is sent with the next statement, which cannot be a COPY
             run_sql(self._database, "SELECT 1")
-        with _observed(self._database, sql), connection.cursor() as cursor:
+        with observed(self._database, sql), connection.cursor() as cursor:
             cursor.copy_expert(sql, io.StringIO(text))
         return True
 
@@ -154,7 +150,7 @@ class Updating:
         )
         sql = f"UPDATE {self._table} SET {sets} WHERE {' AND '.join(f'{key} = ?' for key in self._by)}"
         cursor = self._database.cursor()
-        with _observed(self._database, sql):
+        with observed(self._database, sql):
             return [place for place, row in enumerate(rows) if cursor.execute(sql, row).rowcount == 0]
 
     def _in_postgresql(self, rows: Sequence[RowValues]) -> Sequence[int]:
@@ -281,25 +277,8 @@ def _on_conflict(
 
 
 def _many(database: Any, sql: str, rows: Sequence[RowValues]) -> None:
-    with _observed(database, sql):
+    with observed(database, sql):
         database.cursor().executemany(sql, rows)
-
-
-class _observed:  # noqa: N801  # it is used like a function
-    """What happens inside is one query for peewee's hooks, without its values, and has peewee's errors."""
-
-    def __init__(self, database: Any, sql: str) -> None:
-        self._database = database
-        self._sql = sql
-        self._began = time.perf_counter()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        if self._database.query_hooks and (error is None or isinstance(error, Exception)):
-            self._database._notify_hooks(self._sql, None, self._began, error)
-        _WRAPPER.__exit__(kind, error, traceback)
 
 
 def _quoted(database: Any, entity: Any) -> str:

@@ -14,49 +14,48 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import eggycore_db.drivers  # noqa: F401  # before peewee is imported
 
 import peewee  # isort: skip
-from peewee import BaseQuery, CursorWrapper, Model  # isort: skip
+from peewee import Model  # isort: skip
 
 from eggycore_db.dsn import parse_dsn
 from eggycore_db.engine import Engine, EngineKind
 from eggycore_db.errors import DatabaseClosed
 from eggycore_db.liveness import Liveness
-from eggycore_db.models import CURRENT, PLAIN_CREATES
+from eggycore_db.models import CURRENT
 from eggycore_db.pool import Pool, PoolLimits
 from eggycore_db.reader import Reader
-from eggycore_db.reads import Reads
 from eggycore_db.server import ServerLimits, take
 from eggycore_db.session import Session
 from eggycore_db.statements import Statements
 from eggycore_db.targets import ServerTarget, SqliteTarget, Target
-from eggycore_db.transaction import Isolation, Transaction, TransactionBlock, called_at
+from eggycore_db.transaction import Isolation, Transaction
+from eggycore_db.transaction_block import TransactionBlock, called_at
+from eggycore_db.writes import Writes
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from eggycore.types import Finding
-    from eggycore_db.bulk import BulkResult, Progress, Rows
-    from eggycore_db.bulk_plans import Fields
     from eggycore_db.instruments import QueryInstruments, QueryLog
 
 __all__ = ["Database"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-M = TypeVar("M", bound=Model)
 
 logging.getLogger("peewee").setLevel(logging.INFO)  # its DEBUG lines hold the values of every query
 
 
-class Database(Reads):
+class Database(Writes):
     """One database, from asyncio. Its methods may be called by any number of tasks of the loop that opened it.
 
-    Work is done by peewee in worker threads that each own a connection. A connection is taken for one query, one
-    function or one transaction, never for the life of a task. Several steps go into a plain function,
-    `await db.run(function, ...)`, in which queries are plain peewee (`Form.get_by_id(7)`), or into
-    `async with db.transaction():`.
+    Work is done by peewee in worker threads that each own a connection; on PostgreSQL the event loop itself sends what
+    needs no peewee while it waits: `get` by key, `create`, updates, deletes, and the transaction around them. A
+    connection is taken for one query, one function or one transaction, never for the life of a task. Several steps go
+    into a plain function, `await db.run(function, ...)`, in which queries are plain peewee (`Form.get_by_id(7)`), or
+    into `async with db.transaction():`.
 
-    A caller that is cancelled while its work waits takes it back; work that has begun goes on to its end in its
-    thread, unless the database is closed meanwhile, and whatever transaction it leaves open is rolled back.
+    A caller that is cancelled while its work waits takes it back; work that has begun goes on to its end, unless the
+    database is closed meanwhile, and whatever transaction it leaves open is rolled back.
 
     Args:
         dsn: A DSN, for example "postgresql://user:password@host/name" or "sqlite:///file.db", or a parsed one.
@@ -277,113 +276,6 @@ class Database(Reads):
         """A transaction, or a savepoint inside one; for a `with` inside a function given to `run`."""
         return self.peewee.atomic()
 
-    async def execute(self, query: BaseQuery) -> Any:
-        """Run an insert, update, delete or raw query.
-
-        Returns:
-            The new row's key of an insert, the number of rows of an update or delete, the list of rows of a raw
-            query or one with `returning`.
-        """
-        return await self.run(_execute, self.peewee, query.clone())
-
-    async def create(self, model: type[M], **fields: object) -> M:
-        """Insert a row and return it as a model with its key."""
-        if (transaction := self.open_transaction()) is not None:
-            made: M = await transaction.run(self._create, (model, fields), again=_again)
-            return made
-        row: M = await self._opened(self._writer).submit(self._create, (model, fields))
-        return row
-
-    def _create(self, model: type[M], fields: dict[str, Any]) -> M:
-        if model.create.__func__ not in PLAIN_CREATES:  # type: ignore[attr-defined]  # a class method has one
-            return model.create(**fields)
-        row: M = self.statements.create(self.peewee, model, fields)
-        return row
-
-    async def bulk_insert(
-        self,
-        model: type[Model],
-        rows: Rows,
-        *,
-        batch_size: int = 1000,
-        concurrency: int = 2,
-        on_progress: Progress | None = None,
-    ) -> BulkResult:
-        """Insert many rows, dicts or models, in constant memory. Each batch is a transaction; a bad row costs itself.
-
-        Inside `transaction()` every batch is a savepoint of it, and they are written one after another.
-
-        Args:
-            model: Where they go; its defaults fill what a row has not.
-            rows: Any iterable or async iterable; a plain one is taken in the event loop and should not block.
-            batch_size: Rows of a batch.
-            concurrency: Batches that are written at the same time, each on a connection of its own.
-            on_progress: Called, awaited if it is async, with the number of rows dealt with so far: after each batch,
-                when the source gives its next row.
-
-        Raises:
-            BulkInterrupted: Something ended it that is no row's fault: the server, the source, or `on_progress`.
-        """
-        from eggycore_db.bulk import Load
-        from eggycore_db.bulk_plans import inserting
-
-        writing = inserting(self._engine, model)
-        load = Load(self, self._opened(self._writer), writing, on_progress, concurrency)
-        return await load.run(rows, batch_size)
-
-    async def bulk_upsert(
-        self,
-        model: type[Model],
-        rows: Rows,
-        *,
-        conflict: Fields = (),
-        update: Fields | None = None,
-        batch_size: int = 1000,
-        concurrency: int = 1,
-        on_progress: Progress | None = None,
-    ) -> BulkResult:
-        """Insert many rows, or update those that are there already. Otherwise like `bulk_insert`.
-
-        Args:
-            conflict: Fields with a unique index by which a row is there already, the primary key when empty. MySQL
-                looks at every unique index instead.
-            update: Fields that are updated then, all others that the row has when None, nothing when empty.
-            concurrency: Above 1 it is not certain which of two rows with the same key wins; else the last.
-
-        Raises:
-            BulkRefused: A field is not the model's.
-        """
-        from eggycore_db.bulk import Load
-        from eggycore_db.bulk_plans import upserting
-
-        writing = upserting(self._engine, model, conflict, update)
-        load = Load(self, self._opened(self._writer), writing, on_progress, concurrency)
-        return await load.run(rows, batch_size)
-
-    async def bulk_update(
-        self,
-        model: type[Model],
-        rows: Rows,
-        *,
-        fields: Fields | None = None,
-        by: Fields = (),
-        batch_size: int = 1000,
-        concurrency: int = 1,
-        on_progress: Progress | None = None,
-    ) -> BulkResult:
-        """Update many rows, each to values of its own. A row that meets none is an error. Otherwise like `bulk_upsert`.
-
-        Args:
-            fields: What is written, all that the row has when None.
-            by: What it is found by, the primary key when empty.
-        """
-        from eggycore_db.bulk import Load
-        from eggycore_db.bulk_plans import updating
-
-        writing = updating(self._engine, model, fields, by)
-        load = Load(self, self._opened(self._writer), writing, on_progress, concurrency)
-        return await load.run(rows, batch_size)
-
     async def iterate(self, query: Any) -> Any:
         """Every row, one after another, in constant memory, as they were when the iteration began.
 
@@ -470,11 +362,16 @@ class Database(Reads):
         """From here on, work of this task belongs to this transaction."""
         self._transaction.set(transaction)
 
+    async def _by_key(self, model: type[Model], key: object) -> Any:
+        prepared = self.statements.prepared_get(self.peewee, model, key) if self._engine.prepares else None
+        return await self._submit(self._opened(self._reader), self.statements.get, (self.peewee, model, key), prepared)
+
     async def _query(self, function: Callable[..., T], *args: Any) -> T:
-        if (transaction := self.open_transaction()) is not None:
-            result: T = await transaction.run(function, (self.peewee, *args))
-            return result
-        return await self._opened(self._reader).submit(function, (self._engine.peewee, *args))
+        result: T = await self._submit(self._opened(self._reader), function, (self.peewee, *args), None)
+        return result
+
+    def _writing_pool(self) -> Pool:
+        return self._opened(self._writer)
 
     def _opened(self, pool: Pool | None) -> Pool:
         if pool is None:
@@ -528,26 +425,6 @@ def _engine(target: Target, folder: Path, limits: ServerLimits, busy_timeout: fl
     from eggycore_db.mysql import MysqlEngine
 
     return MysqlEngine(target, limits=limits, writes=writes)
-
-
-def _execute(database: peewee.Database, query: Any) -> Any:
-    result = query.execute(database)
-    if not isinstance(result, CursorWrapper):
-        return result
-    has_rows: bool = result.cursor.description is not None  # psycopg2 fails to fetch from what has none
-    return list(result) if has_rows else []
-
-
-def _again(made: Any) -> Callable[[], Any]:
-    """Insert the row that was made before once more, with the same key and the same defaults."""
-    model, data = type(made), dict(made.__data__)
-
-    def insert() -> Any:
-        copy = model(**data)
-        copy.save(force_insert=True)
-        return copy
-
-    return insert
 
 
 def _end(rows: Any) -> None:

@@ -34,7 +34,7 @@ def _import_peewee() -> None:
     """Import peewee without its drivers, unless somebody has imported it, or them, before."""
     if "peewee" not in sys.modules:
         with _out_of_sight(_DRIVERS):
-            import peewee  # noqa: F401
+            import peewee  # noqa: F401  # it is to be in sys.modules
 
 
 _import_peewee()

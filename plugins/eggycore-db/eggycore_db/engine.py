@@ -6,15 +6,48 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     import peewee
 
     from eggycore_db.errors import DatabaseUnavailable
+    from eggycore_db.prepared import Prepared
     from eggycore_db.server import ServerLimits
     from eggycore_db.targets import ServerTarget
 
-__all__ = ["Engine", "EngineKind"]
+__all__ = ["Engine", "EngineKind", "Line"]
 
 EngineKind = Literal["mysql", "postgresql", "sqlite"]
+
+
+class Line(Protocol):
+    """A worker's connection as the event loop uses it while the thread sleeps. For the loop only."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is of no use any more."""
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether no transaction is open."""
+
+    def is_quiet(self) -> bool:
+        """Whether the server has said nothing unasked."""
+
+    def send(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        prepared: Prepared,
+        answered: Callable[[Any, BaseException | None], None],
+    ) -> None:
+        """Send a statement, and have `answered` called with its cursor or its error, never before this returns.
+
+        Raises:
+            Exception: What the driver raises when it cannot be sent.
+        """
+
+    def let_go(self) -> None:
+        """Watch the socket no more: from here on the thread uses the connection, or closes it."""
 
 
 class Engine(Protocol):
@@ -23,6 +56,10 @@ class Engine(Protocol):
     @property
     def kind(self) -> EngineKind:
         """Whose SQL it speaks."""
+
+    @property
+    def prepares(self) -> bool:
+        """Whether its connections may have a `line`; in any thread."""
 
     @property
     def location(self) -> str:
@@ -36,12 +73,18 @@ class Engine(Protocol):
     def statement_limit(self) -> float:
         """Seconds that the server lets a statement run, 0 for no limit; in any thread."""
 
-    def connect(self) -> Callable[[], None]:
+    def connect(self, *, blocking: bool = False) -> Callable[[], None]:
         """Connect.
+
+        Args:
+            blocking: Whether the driver itself has to wait, which only then can do everything it can.
 
         Returns:
             A function that ends whatever the connection waits for, callable in any thread while it is open.
         """
+
+    def line(self) -> Line | None:
+        """The connection as the event loop may use it; None when only the thread can."""
 
     def alive(self) -> bool:
         """Whether a connection that was idle can still be used; costs no round trip when nothing has happened."""
@@ -67,8 +110,13 @@ class Engine(Protocol):
     def writable(self) -> bool:
         """Ask whether the database takes writes now; raises what the driver raises."""
 
-    def fault(self, error: BaseException) -> DatabaseUnavailable | None:
-        """What an error means when it is the server's or the connection's state; None when it is the query's."""
+    def fault(self, error: BaseException, line: Line | None = None) -> DatabaseUnavailable | None:
+        """What an error means when it is the server's or the connection's state; None when it is the query's.
+
+        Args:
+            error: What was raised.
+            line: Where, when it was not by this thread's connection.
+        """
 
     def conflict(self, error: BaseException) -> bool:
         """Whether an error says that the transaction lost against another one, and may be tried again."""

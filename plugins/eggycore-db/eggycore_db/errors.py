@@ -23,10 +23,6 @@ __all__ = [
     "ServerTrouble",
     "TableNotMade",
     "TableTaken",
-    "TransactionAborted",
-    "TransactionConflict",
-    "TransactionLeftOpen",
-    "TransactionOfAnotherTask",
     "Trouble",
 ]
 
@@ -146,37 +142,6 @@ class QueryTimeout(Unavailable):
 
 
 @dataclass(eq=False)
-class TransactionOfAnotherTask(EggycoreError):
-    """A task used the database inside a transaction that belongs to another task."""
-
-    task: str
-    owner: str
-    opened_at: str
-
-
-@dataclass(eq=False)
-class TransactionAborted(EggycoreError):
-    """The end of a transaction found that a statement in it had failed, so that it was rolled back."""
-
-    opened_at: str
-
-
-@dataclass(eq=False)
-class TransactionConflict(EggycoreError):
-    """A transaction lost against another one, and was not or could not be replayed.
-
-    Args:
-        reason: What the server says.
-        attempts: How often it was tried.
-        differing: The step that gave another result when it was replayed, "" when that is not why.
-    """
-
-    reason: str
-    attempts: int
-    differing: str = ""
-
-
-@dataclass(eq=False)
 class DatabaseClosed(EggycoreError):
     """A database was used before it was opened or after it was closed."""
 
@@ -193,13 +158,6 @@ class OutsideWorker(EggycoreError):
     """A query was run in a thread that is not a worker of its database."""
 
     thread: str
-
-
-@dataclass(eq=False)
-class TransactionLeftOpen(EggycoreError):
-    """A function given to `Database.run` returned inside a transaction."""
-
-    function: str
 
 
 @dataclass(eq=False)
@@ -367,42 +325,6 @@ def _(error: QueryTimeout) -> Diagnosis:
 
 
 @diagnose.register
-def _(error: TransactionOfAnotherTask) -> Diagnosis:
-    return Diagnosis(
-        description=f"The task {error.task} used the database inside a transaction of the task {error.owner}.",
-        cause=f"The transaction was opened at {error.opened_at}; its connection serves one task at a time, "
-        "and on another one this query would not be part of it.",
-        action="Await the query in the task that opened the transaction, or start the other task before it.",
-    )
-
-
-@diagnose.register
-def _(error: TransactionAborted) -> Diagnosis:
-    return Diagnosis(
-        description=f"The transaction opened at {error.opened_at} was rolled back.",
-        cause="A statement in it failed, its error was caught inside the block, and the server commits no such one.",
-        action="Let the error leave the block, or put what may fail into a block of its own inside it, a savepoint.",
-    )
-
-
-@diagnose.register
-def _(error: TransactionConflict) -> Diagnosis:
-    tried = f" after {error.attempts} attempts" if error.attempts > 1 else ""
-    cause = f"The server ended it{tried}: {error.reason}."
-    if error.differing:
-        return Diagnosis(
-            description="A transaction lost against another one, and could not be replayed.",
-            cause=f"{cause} When it was replayed, {error.differing} gave another result than before.",
-            action="Do the work in one function, `await db.run(function)` in the transaction, or try all of it again.",
-        )
-    return Diagnosis(
-        description="A transaction lost against another one.",
-        cause=cause,
-        action="Try it again, or have that done: `async with db.transaction(retries=3)`.",
-    )
-
-
-@diagnose.register
 def _(error: DatabaseClosed) -> Diagnosis:
     return Diagnosis(
         description=f"The database {error.location} is not open.",
@@ -426,15 +348,6 @@ def _(error: OutsideWorker) -> Diagnosis:
         description=f"A query was run in the thread {error.thread}, which has no connection.",
         cause="A peewee query waits for the database; in the event loop's thread it would stop every other task.",
         action="Await it: `await db.list(query)`, or `await db.run(function)` for several.",
-    )
-
-
-@diagnose.register
-def _(error: TransactionLeftOpen) -> Diagnosis:
-    return Diagnosis(
-        description=f"{error.function} returned with a transaction open; it was rolled back.",
-        cause="A connection is handed to the next caller after each function.",
-        action="Use `with db.atomic():` inside the function.",
     )
 
 

@@ -11,6 +11,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from eggycore_db.prepared import Prepared
     from eggycore_db.workers import Worker
 
 __all__ = ["Hold", "Job", "Mail"]
@@ -53,6 +54,7 @@ class Job(Generic[T]):
 
     __slots__ = (
         "args",
+        "blocking",
         "claims",
         "context",
         "deadline",
@@ -62,6 +64,7 @@ class Job(Generic[T]):
         "kwargs",
         "last",
         "mail",
+        "prepared",
         "queued",
         "result",
         "worker",
@@ -78,6 +81,10 @@ class Job(Generic[T]):
         self.error: BaseException | None = None
         self.queued = 0.0
         self.deadline = 0.0
+        self.prepared: Prepared | None = None
+        """What the event loop may do instead of `function`."""
+        self.blocking = False
+        """Whether it needs a connection on which the driver itself waits, unless its worker is held already."""
         self.last = True
         """Whether the worker is free for others after it."""
         self.claims = ""

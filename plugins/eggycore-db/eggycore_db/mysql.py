@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,12 @@ from eggycore_db.drivers import load_mysql
 load_mysql()
 
 import peewee  # noqa: E402  # after its driver
-import pymysql  # noqa: E402
-from pymysql.cursors import SSCursor  # noqa: E402
+import pymysql  # noqa: E402  # after its driver
+from pymysql.cursors import SSCursor  # noqa: E402  # after its driver
 
-from eggycore_db.errors import DatabaseNotUp, DatabaseUnavailable, ServerTrouble  # noqa: E402
-from eggycore_db.server import (  # noqa: E402
+from eggycore_db.errors import DatabaseNotUp, DatabaseUnavailable, ServerTrouble  # noqa: E402  # after its driver
+from eggycore_db.server import (  # noqa: E402  # after its driver
     ServerLimits,
-    Wire,
     check_files,
     cut,
     driver_error,
@@ -29,10 +27,11 @@ from eggycore_db.server import (  # noqa: E402
     model_rows,
     text_of,
 )
-from eggycore_db.targets import ServerTarget, Tls  # noqa: E402
+from eggycore_db.server_engine import ServerEngine  # noqa: E402  # after its driver
+from eggycore_db.targets import ServerTarget, Tls  # noqa: E402  # after its driver
 
 if TYPE_CHECKING:
-    from eggycore_db.engine import EngineKind
+    from eggycore_db.engine import EngineKind, Line
 
 __all__ = ["MysqlEngine"]
 
@@ -93,7 +92,7 @@ class _WorkerMysql(peewee.MySQLDatabase):
         return found
 
 
-class MysqlEngine:
+class MysqlEngine(ServerEngine):
     """One database of a server that speaks MySQL's protocol.
 
     Args:
@@ -105,26 +104,13 @@ class MysqlEngine:
     kind: EngineKind = "mysql"
 
     def __init__(self, target: ServerTarget, *, limits: ServerLimits, writes: bool = True) -> None:
-        self._target = target
-        self._limits = limits
-        self._writes = writes
-        self._wire = Wire()
         database = _WorkerMysql(target.name)
         database.engine = self
-        self._peewee: Any = database  # much of what is used of it has no types
+        super().__init__(target, database, limits=limits, writes=writes)
 
     @property
-    def peewee(self) -> peewee.Database:
-        database: peewee.Database = self._peewee
-        return database
-
-    @property
-    def location(self) -> str:
-        return self._target.location
-
-    @property
-    def statement_limit(self) -> float:
-        return self._limits.statement
+    def prepares(self) -> bool:
+        return False
 
     def driver_connection(self) -> Any:
         """A connection of PyMySQL, in autocommit mode as peewee wants it."""
@@ -140,12 +126,15 @@ class MysqlEngine:
         connection._read_timeout, connection._write_timeout = later["read_timeout"], later["write_timeout"]
         return connection
 
-    def connect(self) -> Callable[[], None]:
+    def connect(self, *, blocking: bool = False) -> Callable[[], None]:
         self._peewee.connect()
         driver_socket = self._peewee.connection()._sock
         _keep_alive(driver_socket)
         driver_socket.settimeout(None)  # the connect timeout is over; what a query may take, the pool watches
         return partial(cut, self._wire.attach(driver_socket.fileno()))
+
+    def line(self) -> None:
+        return None
 
     def alive(self) -> bool:
         if self._wire.is_quiet():
@@ -183,13 +172,10 @@ class MysqlEngine:
         if self._writes and not self.writable():
             raise DatabaseNotUp(self.location, "read-only", "its read_only is on")
 
-    def look(self) -> None:
-        """There is nothing to see from outside."""
-
     def writable(self) -> bool:
         return not self._peewee.execute_sql("SELECT @@global.read_only").fetchone()[0]
 
-    def fault(self, error: BaseException) -> DatabaseUnavailable | None:
+    def fault(self, error: BaseException, line: Line | None = None) -> DatabaseUnavailable | None:
         code = error_code(error)
         if code in _READ_ONLY:
             return DatabaseUnavailable(self.location, "read-only", text_of(error))
@@ -236,13 +222,6 @@ class MysqlEngine:
                 cursor._result.unbuffered_active = False
                 cursor._result = None
                 connection._force_close()
-
-    def set_credentials(self, target: ServerTarget) -> None:
-        """Connect from now on as this user."""
-        self._target = replace(self._target, user=target.user, password=target.password)
-
-    def set_limits(self, limits: ServerLimits) -> None:
-        self._limits = limits
 
     def _parameters(self) -> dict[str, Any]:
         target, limits = self._target, self._limits

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,14 @@ from eggycore_db.drivers import load_postgresql
 load_postgresql()
 
 import peewee  # noqa: E402  # after its driver
-import psycopg2  # noqa: E402
-from psycopg2 import extensions  # noqa: E402
+import psycopg2  # noqa: E402  # after its driver
+from psycopg2 import extensions  # noqa: E402  # after its driver
 
-from eggycore_db.errors import DatabaseNotUp, DatabaseUnavailable, ServerTrouble  # noqa: E402
-from eggycore_db.server import (  # noqa: E402
+from eggycore_db.errors import DatabaseNotUp, DatabaseUnavailable, ServerTrouble  # noqa: E402  # after its driver
+from eggycore_db.postgresql_connection import PostgresqlLine, WaitingConnection, connect  # noqa: E402  # after its driver
+from eggycore_db.server import (  # noqa: E402  # after its driver
     ROWS_PER_FETCH,
     ServerLimits,
-    Wire,
     check_files,
     cut,
     driver_error,
@@ -30,11 +30,12 @@ from eggycore_db.server import (  # noqa: E402
     model_rows,
     text_of,
 )
-from eggycore_db.targets import ServerTarget  # noqa: E402
-from eggycore_db.tls_look import certificate_trouble  # noqa: E402
+from eggycore_db.server_engine import ServerEngine  # noqa: E402  # after its driver
+from eggycore_db.targets import ServerTarget  # noqa: E402  # after its driver
+from eggycore_db.tls_look import certificate_trouble  # noqa: E402  # after its driver
 
 if TYPE_CHECKING:
-    from eggycore_db.engine import EngineKind
+    from eggycore_db.engine import EngineKind, Line
 
 __all__ = ["PostgresqlEngine"]
 
@@ -49,6 +50,9 @@ LOOKS_SINCE = 140000
 
 LOOK = "client_connection_check_interval=2000"
 """Milliseconds between such looks. A statement that nobody waits for ends with its locks, and is not committed."""
+
+HAS_READERS = sys.platform != "win32"
+"""Whether event loops can watch sockets; those of Windows cannot."""
 
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "08")
 """SQLSTATEs that end a connection: shut down, crash, cannot connect now, idle too long, connection exceptions."""
@@ -91,9 +95,12 @@ _COMES_UP: frozenset[ServerTrouble] = frozenset(("refused", "unknown host", "tim
 
 
 class _Pending(threading.local):
-    """Whether BEGIN waits for the first statement of this thread's transaction, to share a round trip with it."""
+    """What a thread's connection waits for."""
 
     begin = False
+    """Whether BEGIN waits for the first statement of the transaction, to share a round trip with it."""
+    blocking = False
+    """Whether the next connection is one of which the driver waits."""
 
 
 class _WorkerPostgresql(peewee.PostgresqlDatabase):
@@ -108,9 +115,11 @@ class _WorkerPostgresql(peewee.PostgresqlDatabase):
 
     def _connect(self) -> Any:
         in_a_worker(self)
-        return self.engine.driver_connection()
+        return self.engine.driver_connection(blocking=self.pending.blocking)
 
     def begin(self, isolation_level: Any = None) -> None:
+        if self._state.conn.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
+            return  # the event loop has begun it
         if isolation_level is None:
             self.pending.begin = True
         else:
@@ -142,7 +151,7 @@ class _WorkerPostgresql(peewee.PostgresqlDatabase):
         return never_began
 
 
-class PostgresqlEngine:
+class PostgresqlEngine(ServerEngine):
     """One PostgreSQL database.
 
     Args:
@@ -154,41 +163,36 @@ class PostgresqlEngine:
     kind: EngineKind = "postgresql"
 
     def __init__(self, target: ServerTarget, *, limits: ServerLimits, writes: bool = True) -> None:
-        self._target = target
-        self._limits = limits
-        self._writes = writes
-        self._wire = Wire()
-        self._looks: bool | None = None
         database = _WorkerPostgresql(target.name)
         database.engine = self
-        self._peewee: Any = database  # much of what is used of it has no types
+        super().__init__(target, database, limits=limits, writes=writes)
+        self._looks: bool | None = None
 
     @property
-    def peewee(self) -> peewee.Database:
-        database: peewee.Database = self._peewee
-        return database
+    def prepares(self) -> bool:
+        return HAS_READERS
 
-    @property
-    def location(self) -> str:
-        return self._target.location
-
-    @property
-    def statement_limit(self) -> float:
-        return self._limits.statement
-
-    def driver_connection(self) -> Any:
+    def driver_connection(self, *, blocking: bool) -> Any:
         """A connection of psycopg2, in autocommit mode as peewee wants it."""
         check_files(self._target)  # libpq goes on without the client's certificate
-        connection = psycopg2.connect(**self._parameters())
-        connection.autocommit = True
+        connection: Any
+        if blocking or not HAS_READERS:
+            connection = psycopg2.connect(**self._parameters())
+            connection.autocommit = True
+        else:
+            connection = connect(self._parameters(), max(2, round(self._limits.connect)))
         if self._looks is None:
             self._looks = _looks_for_clients(connection)  # the next connections ask for it in their first message
         return connection
 
-    def connect(self) -> Callable[[], None]:
+    def connect(self, *, blocking: bool = False) -> Callable[[], None]:
+        self._peewee.pending.begin, self._peewee.pending.blocking = False, blocking
         self._peewee.connect()
-        self._peewee.pending.begin = False
         return partial(cut, self._wire.attach(self._peewee.connection().fileno()))
+
+    def line(self) -> Line | None:
+        connection = self._peewee.connection()
+        return PostgresqlLine(connection) if isinstance(connection, WaitingConnection) else None
 
     def alive(self) -> bool:
         if self._wire.is_quiet():
@@ -225,16 +229,13 @@ class PostgresqlEngine:
         if self._writes and not self.writable():
             raise DatabaseNotUp(self.location, "read-only", "it is a standby or set to read-only")
 
-    def look(self) -> None:
-        """There is nothing to see from outside."""
-
     def writable(self) -> bool:
         cursor = self._peewee.execute_sql(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
         )
         return not cursor.fetchone()[0]
 
-    def fault(self, error: BaseException) -> DatabaseUnavailable | None:
+    def fault(self, error: BaseException, line: Line | None = None) -> DatabaseUnavailable | None:
         state = sqlstate(error)
         if state == READ_ONLY:
             return DatabaseUnavailable(self.location, "read-only", text_of(error))
@@ -242,7 +243,7 @@ class PostgresqlEngine:
             return DatabaseUnavailable.lost(self.location, text_of(error))
         if not isinstance(error, peewee.DatabaseError | peewee.InterfaceError | psycopg2.Error):
             return None
-        connection = self._peewee._state.conn
+        connection = line or self._peewee._state.conn
         if connection is None or connection.closed:
             return DatabaseUnavailable.lost(self.location, text_of(error))
         return None
@@ -284,13 +285,6 @@ class PostgresqlEngine:
         with self._peewee.atomic():
             self._peewee.execute_sql(f"DECLARE eggycore_rows NO SCROLL CURSOR FOR {sql}", params)
             yield from model_rows(query, _Fetched(self._peewee))
-
-    def set_credentials(self, target: ServerTarget) -> None:
-        """Connect from now on as this user."""
-        self._target = replace(self._target, user=target.user, password=target.password)
-
-    def set_limits(self, limits: ServerLimits) -> None:
-        self._limits = limits
 
     def _parameters(self) -> dict[str, Any]:
         target, limits = self._target, self._limits

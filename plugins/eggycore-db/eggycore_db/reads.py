@@ -34,6 +34,9 @@ class Reads(ABC):
     async def _query(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function of a peewee database and these arguments where reading is possible."""
 
+    async def _by_key(self, model: type[Model], key: object) -> Any:
+        return await self._query(self.statements.get, model, key)
+
     @abstractmethod
     def iterate(self, query: Any) -> AsyncIterator[Any]:
         """Every row, one after another."""
@@ -51,7 +54,7 @@ class Reads(ABC):
             DoesNotExist: There is none; it is `Form.DoesNotExist` for the model Form and its queries.
         """
         if isinstance(query, type):
-            return await self._query(self.statements.get, query, key)
+            return await self._by_key(query, key)
         return await self._query(_get, query.clone())
 
     @overload

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import peewee
-from playhouse.schema_diff import IndexDiff, SchemaDiff, diff_models  # type: ignore[import-untyped]
+from playhouse.schema_diff import IndexDiff, SchemaDiff, diff_models  # type: ignore[import-untyped]  # it has no types
 
 from eggycore_db.column_types import declared_type, default_in_sql, same_type
 from eggycore_db.errors import TableNotMade
@@ -123,7 +123,7 @@ def add_missing(db: peewee.Database, owners: tuple[TableOwner, ...]) -> tuple[st
     return tuple(map(str, additions))
 
 
-class _told:  # noqa: N801 -- used as a function
+class _told:  # noqa: N801  # it is used like a function
     """What the database says about an owner's table becomes TableNotMade."""
 
     def __init__(self, owner: TableOwner) -> None:

@@ -37,7 +37,7 @@ ROWS_PER_FETCH = 200
 
 
 _LIBPQ_FRAME = re.compile(
-    r"^connection to server (?:at|on socket) .*? failed: (?:FATAL: )?| Is the server running .*\?$"
+    r"^(?:connection to server (?:at|on socket) .*? failed: )?(?:FATAL: )?| Is the server running .*\?$"
 )
 """libpq repeats host and port, and asks whether the server is running."""
 

@@ -17,7 +17,7 @@ from eggycore_db.server import in_a_worker, model_rows
 from eggycore_db.targets import ServerTarget, SqliteTarget
 
 if TYPE_CHECKING:
-    from eggycore_db.engine import EngineKind
+    from eggycore_db.engine import EngineKind, Line
     from eggycore_db.server import ServerLimits
 
 __all__ = ["SqliteEngine"]
@@ -88,13 +88,20 @@ class SqliteEngine:
         return self.path is not None
 
     @property
+    def prepares(self) -> bool:
+        return False
+
+    @property
     def statement_limit(self) -> float:
         return 0.0
 
-    def connect(self) -> Callable[[], None]:
+    def connect(self, *, blocking: bool = False) -> Callable[[], None]:
         self._peewee.connect()
         interrupt: Callable[[], None] = self._peewee.connection().interrupt
         return interrupt
+
+    def line(self) -> None:
+        return None
 
     def alive(self) -> bool:
         return True
@@ -125,7 +132,7 @@ class SqliteEngine:
         self.read_something()
         return True
 
-    def fault(self, error: BaseException) -> DatabaseUnavailable | None:
+    def fault(self, error: BaseException, line: Line | None = None) -> DatabaseUnavailable | None:
         return None
 
     def conflict(self, error: BaseException) -> bool:

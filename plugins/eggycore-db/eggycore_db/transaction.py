@@ -1,36 +1,33 @@
-"""Transactions of asyncio code: `async with db.transaction()`, with savepoints and with retries."""
+"""A transaction of asyncio code on a connection of its own, replayed when it is lost to another one."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import FrameType, TracebackType
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import peewee
 
 from eggycore.errors import EggycoreError
-from eggycore_db.errors import TransactionAborted, TransactionConflict, TransactionOfAnotherTask
 from eggycore_db.jobs import Job
+from eggycore_db.prepared import Prepared
+from eggycore_db.transaction_errors import TransactionAborted, TransactionConflict, TransactionOfAnotherTask
 
 if TYPE_CHECKING:
     from eggycore_db.database import Database
     from eggycore_db.pool import Pool
     from eggycore_db.workers import Worker
 
-__all__ = ["Isolation", "Savepoint", "Transaction", "TransactionBlock"]
+__all__ = ["Isolation", "Transaction"]
 
 Isolation: TypeAlias = Literal["read committed", "repeatable read", "serializable"]
 
 BACKOFF, BACKOFF_MAX = 0.02, 1.0
 """Seconds: bounds of the delay before a replay, doubled each time with full jitter, so that two do not meet again."""
-
-_OWN = f"{os.path.dirname(__file__)}{os.sep}"  # noqa: PTH120  # compared with the names of files of frames
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,7 @@ class Transaction:
         self._attempts = 1
         self._steps: list[_Step] = []
         self._block: Any = None
+        self._handed_over = False  # whether a function of peewee's was given to the worker
         self._ended: TransactionConflict | TransactionAborted | None = None
 
     def open(self) -> None:
@@ -102,6 +100,8 @@ class Transaction:
         kwargs: dict[str, Any] | None = None,
         *,
         again: Callable[[Any], Callable[[], Any]] | None = None,
+        prepared: Prepared | None = None,
+        blocking: bool = False,
     ) -> Any:
         """Run a function in it; replays what was done before when the transaction is lost to another one.
 
@@ -110,13 +110,15 @@ class Transaction:
             args: Its arguments.
             kwargs: Likewise.
             again: Makes of the result what a replay runs instead: an insert uses the key that it was given.
+            prepared: Does the same as the function, and may be sent by the event loop.
+            blocking: Whether the function is faster on a connection on which the driver itself waits.
         """
         self.check_task()
         self._check_not_ended()
         kwargs = kwargs or {}
         while True:
             try:
-                result = await self._in_worker(function, args, kwargs)
+                result = await self._in_worker(function, args, kwargs, prepared, blocking=blocking)
                 break
             except peewee.PeeweeException as error:
                 await self._lost(error)
@@ -136,7 +138,7 @@ class Transaction:
             self._check_not_ended(unless=error)
         while error is None and self._worker is not None:
             try:
-                await self._last(self._commit)
+                await self._last(self._commit, "COMMIT")
                 return
             except peewee.PeeweeException as failure:
                 await self._begin_anew(failure)
@@ -144,7 +146,7 @@ class Transaction:
     async def _end(self) -> None:
         """Roll back; whatever makes that fail has ended the transaction too, and must not hide why it ends."""
         with suppress(EggycoreError, peewee.PeeweeException):
-            await self._last(self._roll_back)
+            await self._last(self._roll_back, "ROLLBACK")
 
     def doom(self) -> None:
         """A savepoint could not be gone back to: what was done since then must not be committed."""
@@ -167,6 +169,7 @@ class Transaction:
 
     def _let_worker_go(self) -> None:
         self._worker = self._block = None
+        self._handed_over = False
 
     def mark(self) -> int:
         """How many steps there are, for `forget_since`."""
@@ -211,18 +214,51 @@ class Transaction:
         self._ended.__cause__ = error
         return self._ended
 
-    async def _in_worker(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _in_worker(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        prepared: Prepared | None = None,
+        *,
+        blocking: bool = False,
+    ) -> Any:
         if self._worker is None:
-            return await self._first(function, args, kwargs)
-        if self._block is None:  # it was rolled back, and begins again
+            return await self._first(function, args, kwargs, prepared, blocking=blocking)
+        if self._by_loop and prepared is not None:
+            job = Job(self._pool.mail, self._begin_and, (function, args, kwargs), {})
+            prepared.begin = self._begin
+            job.prepared = prepared
+            return await self._given(job)
+        if self._block is None:  # it was rolled back, and begins again; or peewee is to know of it from here on
             return await self._given(Job(self._pool.mail, self._begin_and, (function, args, kwargs), {}))
         return await self._given(Job(self._pool.mail, function, args, kwargs))
 
-    async def _first(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    @property
+    def _by_loop(self) -> bool:
+        """Whether all of it was sent by the event loop, so that peewee knows nothing of it."""
+        return self._block is None and self._attempts == 1 and not self._handed_over
+
+    @property
+    def _begin(self) -> str:
+        return f"BEGIN ISOLATION LEVEL {self._isolation.upper()}" if self._isolation is not None else "BEGIN"
+
+    async def _first(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        prepared: Prepared | None,
+        *,
+        blocking: bool,
+    ) -> Any:
         """Begin it, on a worker that is held from then on."""
         task = self._owner.get_name() if self._owner is not None else "no task"
         holder = f"a transaction opened at {self.opened_at} in {task}"
-        job = self._pool.claim(holder, self._begin_and, (function, args, kwargs))
+        if prepared is not None:
+            prepared.begin = self._begin
+        work = (function, args, kwargs)
+        job = self._pool.claim(holder, self._begin_and, work, prepared=prepared, blocking=blocking)
         try:
             return await job.future
         finally:
@@ -232,112 +268,51 @@ class Transaction:
     async def _given(self, job: Job[Any]) -> Any:
         assert self._worker is not None
         job.last = False
+        self._handed_over = self._handed_over or job.prepared is None
         self._worker.give(job)
         return await job.future
 
-    async def _last(self, function: Callable[[], Any]) -> None:
-        """Run the last function, after which the connection is free for others."""
+    async def _last(self, function: Callable[[], Any], sql: str) -> None:
+        """End it, after which the connection is free for others.
+
+        Args:
+            function: Does so in the worker.
+            sql: Does so when peewee knows nothing of it.
+        """
         assert self._worker is not None
         job = Job(self._pool.mail, function, (), {})
+        if self._by_loop:
+            job.prepared = Prepared(sql, (), partial(self._check_ended, sql), observed=False)
         self._worker.give(job)
         await job.future
+
+    def _check_ended(self, sql: str, cursor: Any) -> None:
+        """Refuse what the server did instead: it rolls back what is asked to commit after a statement failed."""
+        if cursor.statusmessage != sql:
+            raise TransactionAborted(self.opened_at)
 
     # --- in the worker
 
     def _begin_and(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        options = {} if self._isolation is None else {"isolation_level": self._isolation.upper()}
-        if self._pool.engine.kind == "sqlite":
-            options = {}
-        self._block = self._database.peewee.transaction(**options)
-        self._block.__enter__()
+        if self._block is None:
+            options = {} if self._isolation is None else {"isolation_level": self._isolation.upper()}
+            if self._pool.engine.kind == "sqlite":
+                options = {}
+            self._block = self._database.peewee.transaction(**options)
+            self._block.__enter__()
         return function(*args, **kwargs)
 
     def _commit(self) -> None:
         if self._pool.engine.is_aborted():
             raise TransactionAborted(self.opened_at)
-        self._block.__exit__(None, None, None)
+        if self._block is None:  # the event loop was about to end it, and the worker has to
+            self._pool.engine.peewee.commit()
+        else:
+            self._block.__exit__(None, None, None)
 
     def _roll_back(self) -> None:
         self._block = None
         self._pool.engine.reset()
-
-
-class Savepoint:
-    """A transaction inside a transaction: what is done in it can be rolled back alone."""
-
-    def __init__(self, outer: Transaction) -> None:
-        self._outer = outer
-        self._block: Any = None
-        self._mark = 0
-
-    async def open(self) -> None:
-        """Set it."""
-        self._mark = self._outer.mark()
-        await self._outer.run(self._enter)
-
-    async def close(self, error: BaseException | None) -> None:
-        """Release it, or roll back to it when there is an error."""
-        if error is None:
-            await self._outer.run(self._leave)
-            return
-        try:
-            await self._outer.run(self._undo)
-        except (EggycoreError, peewee.PeeweeException):  # all of the transaction is lost, and `error` says why
-            self._outer.doom()
-        else:
-            self._outer.forget_since(self._mark)
-
-    def _enter(self) -> None:
-        from eggycore_db.current import get_db
-
-        self._block = get_db().peewee.savepoint()
-        self._block.__enter__()
-
-    def _leave(self) -> None:
-        self._block.__exit__(None, None, None)
-
-    def _undo(self) -> None:
-        self._block.rollback(False)
-
-
-class TransactionBlock:
-    """What `async with db.transaction()` enters: a transaction, or a savepoint inside the one that is open."""
-
-    def __init__(self, database: Database, retries: int, isolation: Isolation | None) -> None:
-        self._database = database
-        self._retries = retries
-        self._isolation = isolation
-        self._opened_at = called_at()
-        self._inside: Transaction | Savepoint | None = None
-        self._before: Transaction | None = None
-
-    async def __aenter__(self) -> None:
-        self._before = self._database.open_transaction()
-        if self._before is not None:
-            self._before.check_task()
-            self._inside = Savepoint(self._before)
-            await self._inside.open()
-            return
-        transaction = self._database.new_transaction(self._retries, self._isolation, self._opened_at)
-        transaction.open()
-        self._inside = transaction
-        self._database.enter_transaction(transaction)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._inside is not None
-        if isinstance(self._inside, Transaction):
-            self._database.enter_transaction(None)
-        await self._inside.close(error)
-
-
-def called_at() -> str:
-    """File and line of the innermost caller outside this plugin."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown place"
 
 
 def _said(error: BaseException) -> str:

@@ -1,22 +1,27 @@
-"""Worker threads: each owns one connection, and does what it finds in its inbox."""
+"""Workers: each owns one connection, which its thread uses, or the event loop while the thread sleeps."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from eggycore_db.current import here
-from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, QueryTimeout, TransactionLeftOpen
+from eggycore_db.errors import DatabaseClosed, DatabaseUnavailable, QueryTimeout
 from eggycore_db.jobs import Job
+from eggycore_db.sql import as_peewees_error, observed
+from eggycore_db.transaction_errors import TransactionLeftOpen
 
 if TYPE_CHECKING:
+    from eggycore_db.engine import Line
     from eggycore_db.pool import Pool
 
 __all__ = ["Worker"]
@@ -32,15 +37,17 @@ def _let_go() -> None:
 class Worker:
     """One thread with one connection.
 
-    `inbox`, `release` and `cut` are for the event loop; the rest runs in the thread. It is a daemon, so that a process
-    that forgot to close is not kept alive by it.
+    What is prepared is sent by the event loop itself while the thread sleeps, where the connection allows it: that
+    spares two changes of threads, which take longer than the work. `begin`, `give`, `release`, `dismiss` and what
+    they call are for the event loop, `cut` for any thread; the rest runs in the worker's. It is a daemon, so that a
+    process that forgot to close is not kept alive by it.
 
     Args:
         pool: Whom it asks for work, and tells how connecting went.
     """
 
     def __init__(self, pool: Pool) -> None:
-        self.inbox: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self.ended: ThreadFuture[None] = ThreadFuture()
         self.ended.set_running_or_notify_cancel()  # from here on a cancelled close() cannot cancel it
         self.holder = ""
@@ -59,6 +66,10 @@ class Worker:
         self._pool = pool
         self._engine = pool.engine
         self._cut: Callable[[], None] | None = None
+        self._line: Line | None = None  # None while only the thread can use the connection
+        self._in_loop = False  # whether the loop uses the connection now, and the thread sleeps
+        self._kept: deque[Job[Any] | None] = deque()  # what is to be done after that
+        self._handed = self._done = 0  # jobs given to the thread by the loop, and those of them that it has done
         self._turn = threading.Lock()
         self._dismissed = False
         self._in_hold = False  # whether work was done since it was taken: then the connection may have a transaction
@@ -68,6 +79,11 @@ class Worker:
     def connects(self) -> bool:
         """Whether it has no connection, or none yet."""
         return self._cut is None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether only its thread can use its connection."""
+        return self._line is None
 
     @property
     def is_wanted(self) -> bool:
@@ -91,18 +107,37 @@ class Worker:
         """
         if self._dismissed:
             raise DatabaseClosed(self._engine.location)
-        self.inbox.put(job)
+        self.begin(job, rested=not self._in_hold)
 
     def dismiss(self) -> None:
         """Have it end after what it is doing, whoever holds it."""
         self._dismissed = True
-        self.inbox.put(None)
+        self._hand_over(None)
 
     def release(self) -> None:
         """Say that whoever held it needs it no more."""
         job: Job[None] = Job(self._pool.mail, _let_go, (), {})
         job.future.cancel()  # nobody waits for it
-        self.inbox.put(job)
+        self._hand_over(job)
+
+    def begin(self, job: Job[Any], *, rested: bool = True) -> None:
+        """Have work done, here or in the thread.
+
+        Args:
+            job: The work.
+            rested: Whether the connection was idle before, so that its server may have ended it.
+        """
+        line = self._line
+        if line is None or job.prepared is None or self.broken is not None or job.future.cancelled():
+            self._hand_over(job)
+        elif self._in_loop:
+            self._kept.append(job)
+        elif self._handed != self._done:
+            self._hand_over(job)  # behind what the thread has to do before
+        elif rested and not line.is_quiet():
+            self._hand_over(job)  # the thread sees to it
+        else:
+            self._send(job, line)
 
     def cut(self, job: Job[Any] | None) -> bool:
         """End what the connection waits for, if it still is this job; whether it was. In any thread."""
@@ -112,6 +147,72 @@ class Worker:
             self._cut()
             return True
 
+    def _hand_over(self, job: Job[Any] | None) -> None:
+        """Have the thread do it, or end, once the loop does not use the connection any more."""
+        if self._in_loop:
+            self._kept.append(job)
+            return
+        if self._line is not None:
+            self._line.let_go()
+        self._handed += 1
+        self._inbox.put(job)
+
+    # --- in the event loop, with the connection
+
+    def _send(self, job: Job[Any], line: Line) -> None:
+        assert job.prepared is not None
+        self._in_loop = True
+        with self._turn:
+            self.job = job
+        self.since = time.monotonic()
+        if job.claims:
+            self.holder, self.taken, job.worker = job.claims, self.since, self
+        loop = job.mail.loop
+        began = time.perf_counter()
+        try:
+            line.send(loop, job.prepared, partial(self._answered, job, line, began))
+        except Exception as error:  # noqa: BLE001  # the border to the driver: whatever it is goes to the caller
+            loop.call_soon(self._answered, job, line, began, None, error)
+
+    def _answered(self, job: Job[Any], line: Line, began: float, cursor: Any, error: BaseException | None) -> None:
+        """Do what is next with the connection, and give the outcome to who waits."""
+        with self._turn:
+            self.job = None
+        try:
+            job.result = job.context.run(self._finished, job, began, cursor, error)
+        except BaseException as raised:  # noqa: BLE001  # the border of the loop: whatever it is goes to the caller
+            job.error = self._judged(raised, job, line)
+        self._in_loop = False
+        self._in_hold = not job.last
+        following: Job[Any] | None = None
+        goes_on = True
+        if job.last:
+            self.holder = ""
+            if self.broken is None and not line.is_reset:
+                self.release()  # the thread resets it, and asks for more
+            else:
+                following, goes_on = self._pool.next_for(self)
+        job.settle()
+        if not goes_on:
+            self._hand_over(None)
+        elif following is not None:
+            self.begin(following, rested=False)
+        while self._kept and not self._in_loop:
+            if (kept := self._kept.popleft()) is None:
+                self._hand_over(None)
+            else:
+                self.begin(kept, rested=False)
+
+    def _finished(self, job: Job[Any], began: float, cursor: Any, error: BaseException | None) -> Any:
+        prepared = job.prepared
+        assert prepared is not None
+        with observed(self._engine.peewee, prepared.sql, began) if prepared.observed else as_peewees_error:
+            if error is not None:
+                raise error
+        return prepared.finish(cursor)
+
+    # --- in the thread
+
     def _live(self) -> None:
         here.database, here.writes = self._pool.database, self._pool.writes
         if self._connect():
@@ -120,7 +221,7 @@ class Worker:
             while goes_on:
                 if job is None:
                     rested = True
-                    if (job := self.inbox.get()) is None:
+                    if (job := self._inbox.get()) is None:
                         break
                 job, goes_on = self._work(job, rested=rested)
                 rested = False
@@ -130,8 +231,7 @@ class Worker:
 
     def _connect(self) -> bool:
         try:
-            with self._pool.connecting:
-                self._cut = self._engine.connect()
+            self._open()
         except Exception as error:  # noqa: BLE001  # the border of the thread: what a driver raises goes to the pool
             self._engine.disconnect()
             self._pool.not_connected(self, self._engine.explain(error))
@@ -139,9 +239,15 @@ class Worker:
         self.broken = None
         return True
 
+    def _open(self, *, blocking: bool = False) -> None:
+        with self._pool.connecting:
+            self._cut = self._engine.connect(blocking=blocking)
+        self._line = self._engine.line()
+
     def _disconnect(self) -> None:
         with self._turn:
             self._cut = None
+        self._line = None
         self._engine.disconnect()
 
     def _work(self, job: Job[Any], *, rested: bool) -> tuple[Job[Any] | None, bool]:
@@ -159,6 +265,7 @@ class Worker:
             self.job = None
         following: tuple[Job[Any] | None, bool] = (None, True)
         self._in_hold = not job.last
+        self._done += rested  # it was in the inbox
         if job.last:
             following = self._pool.next_for(self)  # before the outcome is known: the next submit may find it idle
         job.mail.post(job)
@@ -168,27 +275,23 @@ class Worker:
         try:
             if self.broken is not None:
                 raise replace(self.broken)
-            if rested and not self._in_hold and not self._engine.alive():
-                self._reconnect()
+            if not self._in_hold and ((rested and not self._engine.alive()) or (job.blocking and not self.blocks)):
+                self._reconnect(blocking=job.blocking)
             result = job.context.run(job.function, *job.args, **job.kwargs)
             if isinstance(result, CoroutineType):
                 result.close()
                 raise TypeError(f"{job.name} is a coroutine function; a worker thread runs plain functions")
             job.result = result
-        except StopIteration as stop:  # a future cannot carry it
-            job.error = RuntimeError(f"{job.name} raised StopIteration")
-            job.error.__cause__ = stop
         except BaseException as raised:  # noqa: BLE001  # the border of the thread: whatever it is goes to the caller
             job.error = self._judged(raised, job)
         if job.last:
             self._reset(job)
 
-    def _reconnect(self) -> None:
-        """Connect anew: the server has closed a connection that nobody used, which is no reason to fail."""
+    def _reconnect(self, *, blocking: bool) -> None:
+        """Connect anew, as the work needs it, or as the server has closed what nobody used: no reason to fail."""
         self._disconnect()
         try:
-            with self._pool.connecting:
-                self._cut = self._engine.connect()
+            self._open(blocking=blocking)
         except Exception as error:
             explained = self._engine.explain(error)
             if isinstance(explained, DatabaseUnavailable):
@@ -199,15 +302,19 @@ class Worker:
         self.generation = self._pool.generation
         self._pool.connected_anew()
 
-    def _judged(self, error: BaseException, job: Job[Any]) -> BaseException:
+    def _judged(self, error: BaseException, job: Job[Any], line: Line | None = None) -> BaseException:
         """The error as the caller gets it; marks a connection that cannot be used any more."""
         if isinstance(error, DatabaseUnavailable):
             return error
+        if isinstance(error, StopIteration):  # a future cannot carry it
+            stopped = RuntimeError(f"{job.name} raised StopIteration")
+            stopped.__cause__ = error
+            return stopped
         if self._engine.timed_out(error):
             ended = QueryTimeout(self._engine.location, job.name, self._engine.statement_limit, by_server=True)
             ended.__cause__ = error
             return ended
-        fault = self._engine.fault(error)
+        fault = self._engine.fault(error, line)
         if fault is None:
             return error
         self.broken = fault

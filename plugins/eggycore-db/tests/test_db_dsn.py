@@ -35,7 +35,7 @@ def server(kind: ServerKind = "postgresql", **parts: object) -> ServerTarget:
         "name": "forms",
         "user": "me",
     }
-    return ServerTarget(**{**default, **parts})  # type: ignore[arg-type]
+    return ServerTarget(**{**default, **parts})  # type: ignore[arg-type]  # names and types are those of its fields
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_atomic_inside_a_function_is_all_or_nothing(db: Database) -> None:
 
 async def test_a_session_keeps_one_connection(db: Database) -> None:
     def connection() -> int:
-        return id(db.peewee.connection())  # type: ignore[no-untyped-call]
+        return id(db.peewee.connection())  # type: ignore[no-untyped-call]  # peewee's stubs lack its types
 
     async with db.session() as session:
         assert len({await session.run(connection) for _ in range(5)}) == 1

@@ -49,7 +49,7 @@ SLEEP = {"postgresql": "SELECT pg_sleep({})", "mysql": "SELECT SLEEP({})"}
 
 
 def sleep_in_database(db: Database, seconds: float) -> object:
-    cursor = db.peewee.execute_sql(SLEEP[db.kind].format(seconds))  # type: ignore[no-untyped-call]
+    cursor = db.peewee.execute_sql(SLEEP[db.kind].format(seconds))  # type: ignore[no-untyped-call]  # peewee's stubs lack its types
     return cursor.fetchall()
 
 
@@ -78,7 +78,7 @@ async def open_connections(db: Database, count: int) -> None:
     """Have that many connections in the pool, all idle afterwards."""
     together = threading.Barrier(count)
     await asyncio.gather(*(db.run(together.wait, 10) for _ in range(count)))
-    await becomes(lambda: db.pools[0]._starting == 0)  # one more may have been begun while they were made
+    await becomes(lambda: db.pools[0].starting == 0)  # one more may have been begun while they were made
     assert db.pools[0].open_connections >= count
 
 
@@ -223,10 +223,10 @@ async def test_reconnects_are_at_most_two_at_a_time(server: AnyServer) -> None:
         def counting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal most
             accept(reader, writer)
-            connected = db.pools[0].open_connections - db.pools[0]._starting if db.pools else 0
+            connected = db.pools[0].open_connections - db.pools[0].starting if db.pools else 0
             most = max(most, proxy.open_connections - connected)
 
-        proxy._accept = counting  # type: ignore[method-assign]
+        proxy._accept = counting  # type: ignore[method-assign]  # the test stands in its way
         await proxy.delay(0.02)
         await proxy.refuse()
         await proxy.forward()
@@ -243,7 +243,7 @@ async def test_reconnects_are_at_most_two_at_a_time(server: AnyServer) -> None:
 
 
 def make_table(db: Database) -> None:
-    db.peewee.create_tables([Form])  # type: ignore[no-untyped-call]
+    db.peewee.create_tables([Form])  # type: ignore[no-untyped-call]  # peewee's stubs lack its types
 
 
 async def test_a_server_that_takes_no_writes_any_more_is_red_and_green_again(server: AnyServer) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from eggycore.diagnostics import diagnose, render
 from eggycore_db import Database, Fenced, FenceOutsideTransaction, Model, fence
-from eggycore_db.errors import TransactionAborted
 from eggycore_db.fences import FENCE_TABLE
+from eggycore_db.transaction_errors import TransactionAborted
 
 
 class Bill(Model):

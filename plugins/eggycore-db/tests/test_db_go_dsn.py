@@ -18,7 +18,7 @@ from eggycore_db.targets import ServerTarget, Tls
 
 def server(**parts: object) -> ServerTarget:
     default: dict[str, object] = {"kind": "mysql", "host": "db", "port": 3306, "name": "forms", "user": "me"}
-    return ServerTarget(**{**default, **parts})  # type: ignore[arg-type]
+    return ServerTarget(**{**default, **parts})  # type: ignore[arg-type]  # names and types are those of its fields
 
 
 @pytest.mark.parametrize(

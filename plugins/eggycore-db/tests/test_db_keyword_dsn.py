@@ -26,7 +26,7 @@ UNCLOSED = (
 
 def server(**parts: object) -> ServerTarget:
     default: dict[str, object] = {"kind": "postgresql", "host": "db", "port": 5432, "name": "forms", "user": "me"}
-    return ServerTarget(**{**default, **parts})  # type: ignore[arg-type]
+    return ServerTarget(**{**default, **parts})  # type: ignore[arg-type]  # names and types are those of its fields
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_ctrl_c_in_the_middle_of_a_query_ends_a_script_at_once(server_dsn: str) 
 
 def sleep_in_database(db: Database, seconds: float) -> object:
     sql = "SELECT pg_sleep({})" if db.kind == "postgresql" else "SELECT SLEEP({})"
-    cursor = db.peewee.execute_sql(sql.format(seconds))  # type: ignore[no-untyped-call]
+    cursor = db.peewee.execute_sql(sql.format(seconds))  # type: ignore[no-untyped-call]  # peewee's stubs lack its types
     return cursor.fetchall()
 
 
@@ -201,7 +201,7 @@ async def test_closing_finishes_what_somebody_waits_for(server_dsn: str) -> None
     await becomes(lambda: db.pools[0].in_use == 1 and db.pools[0].waiting == 1)
     await db.close()
     for outcome in await asyncio.gather(*waiting):
-        assert len(outcome) == 1  # type: ignore[arg-type]
+        assert len(outcome) == 1  # type: ignore[arg-type]  # it has a length
 
 
 async def test_closing_cuts_what_nobody_waits_for_and_says_so(

@@ -55,7 +55,7 @@ async def db(pair: tuple[AnyServer, AnyServer]) -> AsyncIterator[Database]:
 
 def port(db: Database) -> int:
     sql = "SELECT inet_server_port()" if db.kind == "postgresql" else "SELECT @@port"
-    found: int = db.peewee.execute_sql(sql).fetchone()[0]  # type: ignore[no-untyped-call]
+    found: int = db.peewee.execute_sql(sql).fetchone()[0]  # type: ignore[no-untyped-call]  # peewee's stubs lack its types
     return found
 
 

@@ -54,7 +54,7 @@ def speaking_tls(start: Start, certificates: Certificates, **options: object) ->
 def target_of(server: AnyServer, **changes: object) -> ServerTarget:
     target = parse_dsn(server.dsn())
     assert isinstance(target, ServerTarget)
-    return replace(target, **changes)  # type: ignore[arg-type]
+    return replace(target, **changes)  # type: ignore[arg-type]  # the changes are of its fields
 
 
 async def is_encrypted(target: ServerTarget) -> bool:

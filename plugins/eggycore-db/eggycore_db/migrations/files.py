@@ -86,7 +86,7 @@ class MigrationFile:
         module = ModuleType(self.name)
         module.__file__ = str(self.path)
         try:
-            exec(compile(self.text, str(self.path), "exec"), module.__dict__)  # noqa: S102 -- the app's own code
+            exec(compile(self.text, str(self.path), "exec"), module.__dict__)  # noqa: S102  # the app's own code
         except Exception as error:
             from eggycore.diagnostics import raised_at, summary
 

@@ -12,6 +12,7 @@ import peewee
 
 from eggycore import log
 from eggycore.errors import EggycoreError
+from eggycore_db.closing import cut_abandoned
 from eggycore_db.lock import Holder, Lock, lift_timeouts, lock_of
 from eggycore_db.pool import Pool, PoolLimits
 from eggycore_db.session import Session
@@ -82,7 +83,7 @@ async def _unlimited(db: Database) -> AsyncIterator[tuple[Session, Pool | None]]
         try:
             yield Session(pool, worker), pool
         except asyncio.CancelledError:
-            pool.cut_abandoned()  # the time to wait for a migration is over: `locked` has waited already
+            cut_abandoned(pool)  # the time to wait for a migration is over: `locked` has waited already
             raise
         finally:
             worker.release()

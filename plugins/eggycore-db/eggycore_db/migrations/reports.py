@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import click
-from playhouse.migrations import template  # type: ignore[import-untyped]
+from playhouse.migrations import template  # type: ignore[import-untyped]  # it has no types
 
 from eggycore.cli.table import table
 from eggycore_db.lock import Holder

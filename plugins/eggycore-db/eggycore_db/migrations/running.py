@@ -92,7 +92,7 @@ def _preview(db: peewee.Database, migrator: Any, step: Step) -> Preview:
     try:
         with intercepted(db, collector), db.savepoint() if run else nullcontext():
             _change(step)(migrator, db)
-    except Exception as error:  # noqa: BLE001 -- the border: a migration is the app's code
+    except Exception as error:  # noqa: BLE001  # the border: a migration is the app's code
         problem = summary(error)
     return Preview(name=step.file.name, statements=tuple(collector.statements), problem=problem)
 
