@@ -154,12 +154,14 @@ class Plugins:
         finally:
             record.timings[hook] = record.timings.get(hook, 0.0) + time.perf_counter() - started
 
-    async def tell(self, record: PluginRecord, hook: str, **arguments: object) -> None:
-        """Call a hook of one plugin and await what it returned, if that can be awaited. Raises what `ask` raises."""
-        for result in self.ask(record, hook, **arguments):
-            with _border(record, hook), contained():  # it may await something that somebody else has cancelled
-                if isinstance(result, Awaitable):
-                    await result
+    def tell(self, record: PluginRecord, hook: str, **arguments: object) -> Awaitable[None] | None:
+        """Call a hook of one plugin, and have what it returned awaited, if that can be. Raises what `ask` raises.
+
+        Returns:
+            What is to be awaited, and raises the same; None when the hook has done all it does.
+        """
+        returned = [result for result in self.ask(record, hook, **arguments) if isinstance(result, Awaitable)]
+        return _awaited(record, hook, returned) if returned else None
 
     @property
     def degraded(self) -> tuple[PluginRecord, ...]:
@@ -304,6 +306,12 @@ def _called(implementation: HookImpl, arguments: Mapping[str, object]) -> object
 def _arguments_of_hooks(manager: PluginManager) -> dict[str, tuple[str, ...]]:
     callers = ((name, getattr(manager.hook, name).spec) for name in vars(manager.hook))
     return {name: tuple(spec.argnames) for name, spec in callers if spec is not None}
+
+
+async def _awaited(record: PluginRecord, hook: str, returned: Sequence[Awaitable[None]]) -> None:
+    for result in returned:
+        with _border(record, hook), contained():  # it may await something that somebody else has cancelled
+            await result
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -338,15 +338,20 @@ class Reloads:
     def _check_config(self, record: PluginRecord, change: Change) -> None:
         self._plugins.ask(record, "check_config", change=change)
 
-    async def _config_changed(self, record: PluginRecord, change: Change) -> None:
-        """In a task of its own, which is cancelled when it takes far too long."""
-        task = asyncio.current_task()
-        assert task is not None
-        timer = asyncio.get_running_loop().call_later(SLOW_AFTER, _warn_slow, record, task)
-        try:
-            await self._plugins.tell(record, "config_changed", change=change)
-        finally:
-            timer.cancel()
+    def _config_changed(self, record: PluginRecord, change: Change) -> Awaitable[None] | None:
+        taken = self._plugins.tell(record, "config_changed", change=change)
+        return None if taken is None else _named_when_slow(record, taken)
+
+
+async def _named_when_slow(record: PluginRecord, taken: Awaitable[None]) -> None:
+    """In a task of its own, which is cancelled when it takes far too long."""
+    task = asyncio.current_task()
+    assert task is not None
+    timer = asyncio.get_running_loop().call_later(SLOW_AFTER, _warn_slow, record, task)
+    try:
+        await taken
+    finally:
+        timer.cancel()
 
 
 def _warn_slow(record: PluginRecord, task: asyncio.Task[Any]) -> None:

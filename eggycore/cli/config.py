@@ -64,8 +64,10 @@ def explain(options: RuntimeOptions, key: str) -> None:
 
     KEY is its name, or that as files of configuration nest it: log.level.
     """
-    explanation = options.runtime().configure().explain(_name_of(key))
+    configuration = options.runtime().configure()
+    explanation = configuration.explain(_name_of(key))
     entry = explanation.entry
+    takes = configuration.owned[entry.key].variable.expected
     said = [
         f"  {'->' if candidate.chosen else '  '} {candidate.shown}  ({candidate.origin})"
         for candidate in explanation.candidates
@@ -76,6 +78,7 @@ def explain(options: RuntimeOptions, key: str) -> None:
         "",
         f"declared by: {entry.owner}",
         f"type:        {entry.type_name}{f', in {entry.unit}' if entry.unit else ''}",
+        *([f"takes:       {takes}"] if takes != entry.type_name else []),
         *([f"other names: {', '.join(entry.also)}"] if entry.also else []),
         f"default:     {f'the value of {entry.inherits}, else ' if entry.inherits else ''}{entry.default_shown}",
         f"on reload:   {_on_reload(entry)}",

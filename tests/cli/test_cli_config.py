@@ -187,6 +187,23 @@ def test_check_warns_of_secrets_in_files_and_shows_none(run: Run, folder: Path) 
     assert run("config", "check").stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        ("LOG_LEVEL", ["type:        choice", "takes:       one of debug, info, warn, error, fatal"]),
+        (
+            "STARTUP_TIMEOUT",
+            ["type:        duration", "takes:       a duration such as 250ms, 5s or 5m, of at least 100ms"],
+        ),
+        ("LOG_COMPRESS", ["type:        true or false", "default:     false"]),
+    ],
+)
+def test_explain_says_what_a_variable_takes(run: Run, key: str, lines: list[str]) -> None:
+    said = run("config", "explain", key).stdout.splitlines()
+    begin = next(index for index, line in enumerate(said) if line.startswith("type:"))
+    assert said[begin : begin + 2] == lines
+
+
 def test_explain_shows_what_every_file_says(run: Run, folder: Path) -> None:
     write_config(folder, "base", greeting="hello there")
     write_config(folder, "development", greeting="good day")

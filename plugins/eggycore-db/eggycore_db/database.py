@@ -105,6 +105,8 @@ class Database(Writes):
         """Called in the loop when the server can be used no more, and when it can be used again; set before `open`."""
         self.family: Callable[[], Iterable[Database]] = lambda: (self,)
         """Those that `examine` looks at."""
+        self.findings: tuple[Finding, ...] = ()
+        """What was found out when it was opened only to look, for `examine`."""
         self.reader = Reader(self, tuple(self._replica(number, one) for number, one in enumerate(replicas, 1)))
         """Reads from the replicas, or from here where there are none: for queries that may lag behind."""
 

@@ -42,6 +42,7 @@ async def examine(databases: Iterable[Database], replicas: int) -> list[Finding]
         here = [one for one in together if _server(one.target) == _server(database.target)]
         if database.kind != "sqlite" and here[0] is database:
             found.append(_connections(subject, here, replicas, most))
+        found += database.findings
         found += [_lag(subject, location, lag) for location, lag in (await database.reader.lags()).items()]
     return found
 

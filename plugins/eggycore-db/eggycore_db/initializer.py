@@ -40,6 +40,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
     databases: Databases | None = None,
     migrations: Literal["auto", "check", "off"] | None = None,
     changed: Callable[[], None] | None = None,
+    only_looks: bool = False,
 ) -> Initializer[Database]:
     """The step that opens a database, brings its schema up to date and provides `Database`.
 
@@ -54,6 +55,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
         databases: Where it is found by name while it is open.
         migrations: In place of what the settings say.
         changed: Called when the server can be used no more, and when it can be used again.
+        only_looks: The schema is not touched; `Database.examine` says what would be done with it.
     """
     opened = partial(
         _opened,
@@ -68,6 +70,7 @@ def DatabaseInitializer(  # noqa: N802  # what the Go library calls it
         is_default=is_default,
         migrations=migrations,
         changed=changed,
+        only_looks=only_looks,
     )
     title = "database" if name == DEFAULT else f"database {name}"
     return Initializer(name=title, open=opened, provides=Database if is_default else None, timeout=OPENING_TIME)
@@ -91,23 +94,27 @@ async def _opened(
     is_default: bool,
     migrations: Literal["auto", "check", "off"] | None,
     changed: Callable[[], None] | None,
+    only_looks: bool,
 ) -> AsyncIterator[Database]:
-    from eggycore_db.migrations.prepare import prepare_schema
+    from eggycore_db.migrations.prepare import prepare_schema, schema_findings
 
     database = database_of(settings, name=name, folder=folder, application=application, instruments=instruments)
     database.changed = changed
     async with database:
         instruments.watch(name, lambda: database.pools)
-        report = await prepare_schema(
-            database,
+        prepare = partial(
+            prepare_schema,
             migrations=migrations or settings.migrations,
             folder=folder / settings.migrations_path,
             auto_tables=settings.auto_tables,
-            app_version=version,
             database=name,
             owners=tuple(owner for one in owners for owner in owners_of(one)),
         )
-        log.info("database open", database=name, location=database.location, schema=str(report))
+        if only_looks:
+            database.findings = await schema_findings(database, **prepare.keywords)
+        else:
+            report = await prepare(database, app_version=version)
+            log.info("database open", database=name, location=database.location, schema=str(report))
         databases.add(database)
         if is_default:
             database.family = databases.values

@@ -51,7 +51,8 @@ def init_infra(runtime: Runtime) -> Iterator[Initializer[Database] | Initializer
             migrations=migrations_of(runtime.config, settings),
             changed=partial(runtime.health.look_again, _check_name(name)),
         )
-        yield replace(made(settings), open=partial(_opened, made, partial(_settings_now, runtime, name)))
+        opening = partial(_opened, runtime, made, partial(_settings_now, runtime, name))
+        yield replace(made(settings), open=opening)
 
 
 def _settings_now(runtime: Runtime, name: str) -> DatabaseSettings:
@@ -62,12 +63,12 @@ def _settings_now(runtime: Runtime, name: str) -> DatabaseSettings:
 
 @asynccontextmanager
 async def _opened(
-    made: Callable[[DatabaseSettings], Initializer[Database]], settings: Callable[[], DatabaseSettings]
+    runtime: Runtime, made: Callable[..., Initializer[Database]], settings: Callable[[], DatabaseSettings]
 ) -> AsyncIterator[Database]:
     """A database with the settings of the moment, which may change while it is being opened."""
     from eggycore_db.reloads import follow
 
-    async with made(settings()).open() as database:
+    async with made(settings(), only_looks=runtime.purpose == "examine").open() as database:
         follow(database, settings())
         yield database
 

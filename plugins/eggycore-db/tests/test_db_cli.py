@@ -303,3 +303,30 @@ def test_a_terminal_gets_a_bar(folder: Path, migrations: Path) -> None:
     assert "Migrating shop.db" in done.stdout
     assert "100%" in done.stdout
     assert done.stdout.splitlines()[-1] == "Applied: 0001_a and 0002_b."
+
+
+def doctor(*arguments: str) -> dict[str, list[tuple[str, str, str]]]:
+    """What doctor says of each subject: state, text, action."""
+    result = CliRunner().invoke(eggycore, ["doctor", "--json", *arguments], prog_name="eggycore")
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for row in json.loads(result.stdout):
+        found.setdefault(row["subject"], []).append((row["state"], row["text"], row["action"]))
+    return found
+
+
+def test_doctor_says_what_a_start_would_do_with_the_schema_and_does_nothing(run: Run, migrations: Path) -> None:
+    found = doctor()["database default"]
+    assert ("ok", "A start applies 2 migrations: 0001_a, 0002_b.", "") in found
+    assert ("ok", "A start adds table customer.", "") in found
+    assert "shop.db: 2 pending." in said(run("status"))
+    found = doctor("--set", "DATABASE_AUTO_TABLES=false", "--set", "DATABASE_MIGRATIONS=check")["database default"]
+    assert (
+        "red",
+        "A start waits for 2 migrations to be applied: 0001_a, 0002_b.",
+        "Run eggycore db migrate",
+    ) in found
+    assert (
+        "warning",
+        "The models have what the database lacks: table customer.",
+        "",
+    ) in found

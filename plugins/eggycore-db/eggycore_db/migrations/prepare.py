@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eggycore import log
+from eggycore.types import Finding
 from eggycore_db.migrations.applying import Order, Watch, migrate
 from eggycore_db.migrations.errors import MigrationsPending, command
 from eggycore_db.migrations.locking import locked
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from eggycore_db.database import Database
     from eggycore_db.repository import TableOwner
 
-__all__ = ["SchemaReport", "add_tables", "prepare_schema"]
+__all__ = ["SchemaReport", "add_tables", "prepare_schema", "schema_findings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,43 @@ async def prepare_schema(
         differences=_warn_of_differences(comparison, database),
         unknown=unknown,
     )
+
+
+async def schema_findings(
+    db: Database,
+    *,
+    migrations: Literal["auto", "check", "off"],
+    folder: Path,
+    auto_tables: bool,
+    database: str = DEFAULT_DATABASE,
+    owners: tuple[TableOwner, ...] = (),
+) -> tuple[Finding, ...]:
+    """What `prepare_schema` would do with the same arguments, found out without changing anything.
+
+    Raises:
+        EggycoreError: A migration was edited, or the history cannot be read.
+    """
+    found: list[Finding] = []
+    subject = f"database {db.name}"
+    if migrations != "off":
+        state = await db.run(read_migrations, db.peewee, folder, database)
+        state.refuse_edited()
+        names = [
+            *([state.unfinished.name] if state.unfinished is not None else []),
+            *(one.name for one in state.pending),
+        ]
+        if names and migrations == "check":
+            text = f"A start waits for {_counted(len(names), 'migration')} to be applied: {', '.join(names)}."
+            found.append(Finding(subject=subject, state="red", text=text, action=f"Run {command('migrate', database)}"))
+        elif names:
+            text = f"A start applies {_counted(len(names), 'migration')}: {', '.join(names)}."
+            found.append(Finding(subject=subject, state="ok", text=text))
+    comparison = await db.run(compare, db.peewee, owners) if owners else Comparison()
+    if comparison.additions:
+        what = ", ".join(map(str, comparison.additions))
+        text = f"A start adds {what}." if auto_tables else f"The models have what the database lacks: {what}."
+        found.append(Finding(subject=subject, state="ok" if auto_tables else "warning", text=text))
+    return tuple(found)
 
 
 async def add_tables(db: Database, owners: tuple[TableOwner, ...]) -> tuple[str, ...]:
