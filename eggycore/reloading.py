@@ -32,6 +32,9 @@ __all__ = ["ReloadTooLate", "Reloads"]
 SLOW_AFTER = 10.0
 """Seconds after which a plugin that is still taking a change over is named in a warning."""
 
+LONGEST = 30.0
+"""Seconds after which it is cancelled, and the change is taken back."""
+
 
 @dataclass(eq=False)
 class ReloadTooLate(EggycoreError):
@@ -331,7 +334,9 @@ class Reloads:
                 for record in self._plugins.active
             ]
             core = Listener(name="eggycore", config_changed=self._take_over_core)
-            self._reloader = Reloader(self._first, self._declared, given=self._given, listeners=[core, *told])
+            self._reloader = Reloader(
+                self._first, self._declared, given=self._given, listeners=[core, *told], longest=LONGEST
+            )
             self._first = None  # the configuration of the start must not outlive its replacement
         return self._reloader
 

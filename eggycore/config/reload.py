@@ -13,7 +13,7 @@ from eggycore.config.declared import Declared
 from eggycore.config.loading import load
 from eggycore.config.settings import Settings
 from eggycore.config.sources import Sources
-from eggycore.config.telling import LONGEST, tell
+from eggycore.config.telling import tell
 from eggycore.errors import ConfigError, ConfigProblem, UsageError
 from eggycore.types import Change
 
@@ -90,7 +90,7 @@ class Reloader:
         *,
         given: Sequence[Settings] = (),
         listeners: Sequence[Listener] = (),
-        longest: float = LONGEST,
+        longest: float = 30.0,
     ) -> None:
         self._current = configuration
         self._declared = tuple(declared)

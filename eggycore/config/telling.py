@@ -12,10 +12,7 @@ from eggycore.errors import EggycoreError
 from eggycore.stacks import task_stack
 from eggycore.types import Change
 
-__all__ = ["LONGEST", "ListenerOverran", "tell"]
-
-LONGEST = 30.0
-"""Seconds that a listener may take over a change; then it is cancelled, and counts as one that raised."""
+__all__ = ["ListenerOverran", "tell"]
 
 CANCEL_GRACE = 1.0
 """Seconds that a cancelled listener gets to clean up before it is abandoned."""

@@ -15,6 +15,7 @@ from eggycore import CheckFailed, ConfigRefused, HealthCheck, Initializer, Runti
 from eggycore.config import Config, ReloadResult, Secret
 from eggycore.config.reload import Outcome
 from eggycore.config.sources import Layer
+from eggycore.config.telling import ListenerOverran
 from eggycore.diagnostics import diagnose, explain, render
 from eggycore.probation import ReadinessLost, UndoneBefore
 from eggycore.reloading import ReloadTooLate
@@ -137,6 +138,43 @@ async def test_requests_that_come_while_a_reload_goes_on_share_the_one_after_it(
         assert [result.generation for result in results] == [2, 3, 3, 3]
         assert [limit for _, _, limit in app.told] == [2, 3]
         assert [fields["by"] for _, _, fields in lines] == ["first", "SIGHUP, a, b"]
+
+
+async def test_a_plugin_that_hangs_is_named_and_then_cut_and_the_next_reload_goes_on(
+    tmp_path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[dict[str, Any]] = []
+    monkeypatch.setattr("eggycore.reloading.SLOW_AFTER", 0.05)
+    monkeypatch.setattr("eggycore.reloading.LONGEST", 0.3)
+    monkeypatch.setattr("eggycore.reloading.log.warn", lambda message, **fields: warned.append(fields))
+    app = App()
+    async with serving(app, tmp_path) as service:
+        (tmp_path / ".env").write_text("LIMIT=2\n")
+        app.goes_on.clear()
+        hung = await service.runtime.reload()
+        assert (hung.outcome, hung.blamed) == ("undone", "app App")
+        assert isinstance(hung.error, ListenerOverran)
+        assert [(fields["step"], fields["seconds"]) for fields in warned] == [("config_changed of app App", 0.05)]
+        assert "await self.goes_on.wait()" in warned[0]["stack"]
+        assert service.runtime.health.report_dict()["checks"] == {"configuration": "DEGRADED", "limits": "OK"}
+        app.goes_on.set()
+        assert (await service.runtime.reload()).outcome == "applied"
+        assert service.runtime.health.report_dict()["checks"] == {"limits": "OK"}
+
+
+async def test_plain_functions_are_told_in_the_same_step_as_the_swap(tmp_path: Path) -> None:
+    class Plain(App):
+        @hookimpl
+        def config_changed(self, change: Change) -> None:
+            self.told.append((set(change.keys), change.inverse, change.new[Limits].limit))
+
+    app = Plain()
+    async with serving(app, tmp_path) as service:
+        (tmp_path / ".env").write_text("LIMIT=2\n")
+        reload = asyncio.create_task(service.runtime.reload())
+        await until(lambda: service.runtime.config[Limits].limit == 2)
+        assert app.told == [({"LIMIT"}, False, 2)]
+        await reload
 
 
 async def test_whoever_is_cancelled_leaves_the_reload_to_the_others(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -116,7 +117,9 @@ async def test_config_changed_may_be_async(plugins_of: PluginsOf) -> None:
     plugins.load()
     change = types.SimpleNamespace(seen=[])
     (record,) = plugins.implementing("config_changed")
-    await plugins.tell(record, "config_changed", change=change)
+    taken = plugins.tell(record, "config_changed", change=change)
+    assert taken is not None
+    await taken
     assert change.seen == ["good"]
 
 
@@ -130,8 +133,38 @@ async def test_what_an_async_config_changed_raises_is_blamed_on_its_plugin(plugi
             raise RuntimeError("cannot reconnect")
 
     plugins = loaded(plugins_of, ("unwilling", Unwilling()))
+    taken = plugins.tell(plugins.records[0], "config_changed", change=CHANGE)
+    assert taken is not None
     with pytest.raises(HookFailed, match=r"Plugin unwilling failed in config_changed\."):
-        await plugins.tell(plugins.records[0], "config_changed", change=CHANGE)
+        await taken
+
+
+async def test_awaiting_what_somebody_else_has_cancelled_is_a_failure_of_the_plugin(plugins_of: PluginsOf) -> None:
+    class Hasty:
+        @hookimpl
+        async def config_changed(self, change: Change) -> None:
+            before = asyncio.create_task(asyncio.sleep(0))
+            before.cancel()
+            await before
+
+    plugins = loaded(plugins_of, ("hasty", Hasty()))
+    taken = plugins.tell(plugins.records[0], "config_changed", change=CHANGE)
+    assert taken is not None
+    with pytest.raises(HookFailed, match=r"Plugin hasty failed in config_changed\."):
+        await taken
+
+
+def test_a_config_changed_that_is_done_leaves_nothing_to_await(plugins_of: PluginsOf) -> None:
+    seen: list[Change] = []
+
+    class Quick:
+        @hookimpl
+        def config_changed(self, change: Change) -> None:
+            seen.append(change)
+
+    plugins = loaded(plugins_of, ("quick", Quick()))
+    assert plugins.tell(plugins.records[0], "config_changed", change=CHANGE) is None
+    assert seen == [CHANGE]
 
 
 def test_check_config_refuses_in_its_own_words(plugins_of: PluginsOf) -> None:

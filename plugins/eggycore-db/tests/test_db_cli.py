@@ -323,7 +323,7 @@ def test_doctor_says_what_a_start_would_do_with_the_schema_and_does_nothing(run:
     assert (
         "red",
         "A start waits for 2 migrations to be applied: 0001_a, 0002_b.",
-        "Run eggycore db migrate",
+        "Run `eggycore db migrate`.",
     ) in found
     assert (
         "warning",
