@@ -62,10 +62,14 @@ def show(options: RuntimeOptions, as_json: bool, running: str | None) -> None:
 def explain(options: RuntimeOptions, key: str) -> None:
     """Explain one variable: what it means, its value, and everything that was said about it.
 
-    KEY is its name, or that as files of configuration nest it: log.level.
+    KEY is its name, or that as files of configuration nest it: log.level. What is wrong with other variables does
+    not matter.
     """
-    configuration = options.runtime().configure()
-    explanation = configuration.explain(_name_of(key))
+    configuration, problems = options.runtime().examine()
+    name = _name_of(key)
+    if any(name in one.variable.names for own, one in configuration.owned.items() if own not in configuration.values):
+        raise ConfigError(problems)
+    explanation = configuration.explain(name)
     entry = explanation.entry
     takes = configuration.owned[entry.key].variable.expected
     said = [
@@ -86,6 +90,8 @@ def explain(options: RuntimeOptions, key: str) -> None:
         *said,
     )
     click.echo("\n".join(lines))
+    if problems:
+        click.echo("warning: The configuration cannot be used: eggycore config check says why.", err=True)
 
 
 def _name_of(key: str) -> str:

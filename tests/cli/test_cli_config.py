@@ -204,6 +204,24 @@ def test_explain_says_what_a_variable_takes(run: Run, key: str, lines: list[str]
     assert said[begin : begin + 2] == lines
 
 
+def test_explain_explains_a_variable_while_others_are_wrong(run: Run) -> None:
+    result = run("config", "explain", "GREETING", "--set", "LOG_LEVEL=loud")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("GREETING = ")
+    assert result.stderr == "warning: The configuration cannot be used: eggycore config check says why.\n"
+
+
+def test_explain_of_a_variable_that_is_wrong_reports_that(run: Run) -> None:
+    result = run("config", "explain", "LOG_LEVEL", "--set", "LOG_LEVEL=loud")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "eggycore: The configuration has 1 problem.\n\n"
+        "1. LOG_LEVEL 'loud': not one of the choices.\n"
+        "     cause:  It was set in --set, declared by eggycore.\n"
+        "     action: Set it to one of debug, info, warn, error, fatal.\n"
+    )
+
+
 def test_explain_shows_what_every_file_says(run: Run, folder: Path) -> None:
     write_config(folder, "base", greeting="hello there")
     write_config(folder, "development", greeting="good day")
