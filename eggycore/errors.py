@@ -74,7 +74,11 @@ class ConfigError(UsageError):
 
 
 class ConfigRefused(EggycoreError):
-    """Raised by `check_config`: the new configuration must not be swapped in. The text says why."""
+    """Raised by `check_config`: the new configuration must not be swapped in.
+
+    Args:
+        reason: Why; shown in the log and in health, so never put a secret in it.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

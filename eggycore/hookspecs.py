@@ -139,7 +139,8 @@ def check_config(change: Change) -> None:
             the file has changed that its value names (`contents=True`).
 
     Raises:
-        ConfigRefused: The reload is dropped and the reason reported; the old configuration stays.
+        ConfigRefused: The reload is dropped and the reason reported, in the log and in health, so never put a secret in
+            it; the old configuration stays.
 
     Example:
         >>> from eggycore import ConfigRefused, hookimpl

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
@@ -29,6 +31,10 @@ __all__ = [
 EXIT_FAILED = 1
 FLUSH_TIMEOUT = 1.0
 """Seconds that the log gets to flush before a forced exit."""
+
+
+SAME_STOP = 0.1
+"""Seconds in which the same signal again is no second one: `timeout` tells a process, then its group."""
 
 
 class StopDuringSetup(BaseException):
@@ -61,6 +67,7 @@ class Process:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._target: Stoppable | None = None
         self._stops = 0
+        self._stopped_at = -math.inf
         self._stopped_by = ""
         self._cuts_in = True
         self._last_resort: threading.Timer | None = None
@@ -123,8 +130,11 @@ class Process:
             act(process, signal.Signals(number).name)
 
     def _stop(self, name: str) -> None:
+        now = time.monotonic()
+        if name == self._stopped_by and now - self._stopped_at < SAME_STOP:
+            return
         self._stops += 1
-        self._stopped_by = name
+        self._stopped_by, self._stopped_at = name, now
         if self._stops > 1:
             _aside(self._force_exit, f"a second {name}")
         elif self._target is not None and self._loop is not None:

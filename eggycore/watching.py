@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -205,6 +206,7 @@ class _Folders:
         if self._observer is None:
             from watchdog.observers import Observer
 
+            logging.getLogger("watchdog").setLevel(logging.INFO)  # each event is some lines of debugging to it
             observer = Observer()
             observer.start()
             self._observer = observer

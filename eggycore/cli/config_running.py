@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NoHealthPort", "NobodyAnswers", "NotEggycore", "NotLetIn", "reload", "running_status"]
 
-TIMEOUT = 30.0
-"""Seconds that an answer may take: a reload is done before it is answered."""
+TIMEOUT = 10.0
+"""Seconds that an answer may take."""
+
+RELOAD_TIMEOUT = 120.0
+"""Seconds that the answer to a reload may take: it comes when every plugin has taken the change over."""
 
 _LONGEST = 16_777_216
 _ANY_HOST = ("", "0.0.0.0", "::")  # noqa: S104 -- compared with, not bound
@@ -37,10 +40,17 @@ class NoHealthPort(UsageError):
 
 @dataclass(eq=False)
 class NobodyAnswers(UsageError):
-    """The process could not be asked: nothing listens there, or no answer came."""
+    """The process could not be asked: nothing listens there, or no answer came.
+
+    Args:
+        url: Where it was asked.
+        reason: What went wrong.
+        waited: Seconds for which an answer was waited for in vain; 0 when there was nobody to wait for.
+    """
 
     url: str
     reason: str
+    waited: float = 0
 
 
 @dataclass(eq=False)
@@ -77,6 +87,12 @@ def _(error: NoHealthPort) -> Diagnosis:
 
 @diagnose.register
 def _(error: NobodyAnswers) -> Diagnosis:
+    if error.waited:
+        return Diagnosis(
+            description=f"The process at {error.url} has not answered within {error.waited:g} s.",
+            cause="It is busy with what it was asked for, hangs, or cannot be reached.",
+            action="Look at its log: what it was asked for may still happen. kill -USR1 PID makes it log its stacks.",
+        )
     return Diagnosis(
         description=f"Nobody answers at {error.url}.",
         cause=f"{capitalized(error.reason)}.",
@@ -120,7 +136,7 @@ def reload(options: RuntimeOptions, url: str | None) -> None:
     undone, 2 when the process cannot be asked.
     """
     process = _Process.meant(options, url or "")
-    answer = process.ask("POST", "/config/reload")
+    answer = process.ask("POST", "/config/reload", RELOAD_TIMEOUT)
     if "outcome" not in answer.body:
         raise process.refusal(answer)
     for line in outcome_lines(answer.body):
@@ -142,7 +158,7 @@ def running_status(options: RuntimeOptions, url: str) -> tuple[Mapping[str, Any]
         NoHealthPort, NobodyAnswers, NotLetIn, NotEggycore: It does not tell.
     """
     process = _Process.meant(options, url)
-    answer = process.ask("GET", "/config")
+    answer = process.ask("GET", "/config", TIMEOUT)
     if answer.status != 200 or "entries" not in answer.body:
         raise process.refusal(answer)
     return answer.body, process.url
@@ -174,11 +190,11 @@ class _Process:
             raise click.BadParameter("takes a URL like http://127.0.0.1:8081.", param_hint="URL")
         return cls(url.rstrip("/"), token if isinstance(token, Secret) else None)
 
-    def ask(self, method: str, path: str) -> _Answer:
+    def ask(self, method: str, path: str, timeout: float) -> _Answer:
         """Send a request; redirections are not followed, so that the token goes nowhere else."""
         import http.client
 
-        connection = self._connection()
+        connection = self._connection(timeout)
         headers = {"Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token.reveal()}"
@@ -188,6 +204,8 @@ class _Process:
                 return _Answer(response.status, response.reason, _json(response.read(_LONGEST)))
         except http.client.HTTPException:
             raise NotEggycore(self.url, "something that is not HTTP") from None
+        except TimeoutError:
+            raise NobodyAnswers(self.url, "no answer came", waited=timeout) from None
         except (OSError, ValueError) as error:
             raise NobodyAnswers(self.url, _why(error)) from None
         finally:
@@ -201,12 +219,12 @@ class _Process:
             return NobodyAnswers(self.url, "it answered 503, as a process does that is stopping")
         return NotEggycore(self.url, f"{answer.status} {answer.reason}".rstrip())
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
         import http.client
 
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+        return kind(parts.hostname or "", parts.port, timeout=timeout)
 
 
 def _url(values: Mapping[str, object]) -> str:
@@ -236,6 +254,4 @@ def _json(body: bytes) -> Mapping[str, Any]:
 
 
 def _why(error: OSError | ValueError) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT:g} s"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

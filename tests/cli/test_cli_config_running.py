@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -112,6 +113,23 @@ async def test_a_reload_that_is_refused_tells_every_problem(
         f"    LOG_LEVEL 'loud': not one of the choices (.env line 1). {LEVELS}\n"
         "    SHUTDOWN_TIMEOUT '0s': less than 100ms (.env line 2)."
         " Set it to a duration such as 250ms, 5s or 5m, of at least 100ms.\n"
+    )
+
+
+@pytest.mark.parametrize(("words", "seconds"), [(["show", "--running"], "0.05"), (["reload"], "0.1")])
+def test_a_process_that_does_not_answer_is_waited_for_so_long_and_not_taken_for_gone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], seconds: str
+) -> None:
+    monkeypatch.setattr("eggycore.cli.config_running.TIMEOUT", 0.05)
+    monkeypatch.setattr("eggycore.cli.config_running.RELOAD_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = run("config", *words, url)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"eggycore: The process at {url} has not answered within {seconds} s.\n"
+        "  cause:  It is busy with what it was asked for, hangs, or cannot be reached.\n"
+        "  action: Look at its log: what it was asked for may still happen. kill -USR1 PID makes it log its stacks.\n"
     )
 
 

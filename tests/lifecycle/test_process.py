@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextvars import ContextVar
+from queue import Queue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,6 +89,25 @@ async def test_a_signal_goes_to_all_who_share_the_process_whoever_leaves_first()
     assert [target.asked for target in targets] == [["reload"], ["reload", "SIGTERM"]]
     second.__exit__(None, None, None)
     assert signal.getsignal(signal.SIGHUP) == before
+
+
+async def test_a_signal_that_comes_to_the_process_and_to_its_group_is_one(monkeypatch: pytest.MonkeyPatch):
+    forced: Queue[str] = Queue()
+    now = [100.0]
+    monkeypatch.setattr(Process, "_force_exit", lambda process, why: forced.put(why))
+    monkeypatch.setattr("eggycore.process.time", SimpleNamespace(monotonic=lambda: now[0]))
+    target = Target()
+    with Process() as process:
+        process.attach(target)
+        signal.raise_signal(signal.SIGTERM)
+        now[0] += 0.09
+        signal.raise_signal(signal.SIGTERM)
+        await target.stop.wait()
+        now[0] += 0.1
+        signal.raise_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(forced.get, timeout=5) == "a second SIGTERM"
+        assert forced.empty()
+    assert target.asked == ["SIGTERM"]
 
 
 async def test_a_reload_by_signal_knows_nothing_of_the_request_that_the_signal_interrupted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import shutil
 import subprocess
@@ -375,3 +376,15 @@ def test_a_start_imports_nothing_that_watches() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+async def test_the_library_says_nothing_of_each_event_even_when_everything_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "base.toml"
+    path.write_text("a = 1")
+    caplog.set_level(logging.DEBUG)
+    async with watching([path]) as told:
+        path.write_text("a = 2")
+        assert await told.next() == {path}
+    assert [record.name for record in caplog.records if record.name.startswith("watchdog")] == []

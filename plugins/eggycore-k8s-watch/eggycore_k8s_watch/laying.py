@@ -40,8 +40,11 @@ class Laying:
     def refusal(self) -> str:
         """Why the last layers were not taken over, in a sentence without values of secrets; "" when they were."""
         result, last = self._result, self._runtime.reload_status.last
-        if result is None or result.error is None or last is None or last.error is None:
-            return ""  # every reload reads all layers, so one that has gone well since has taken these over
+        if result is None or result.error is None:
+            return ""
+        if last is None or last.error is None:
+            self._result = None  # every reload reads all layers: one that goes well takes these over, whatever comes
+            return ""
         told = diagnose(result.error)
         first = told.parts[0].description if told.parts else told.cause or told.description
         return f"not taken over ({result.outcome}): {first.rstrip('.')}"

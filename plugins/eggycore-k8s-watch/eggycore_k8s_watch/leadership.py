@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -36,12 +37,18 @@ DENIED_WAIT = 5.0
 BRIEF = 10.0
 """Seconds for which the API server may be away without a word: it is restarted, and nothing is lost by it."""
 
+IDLE = 60.0
+"""Seconds after which leadership that nobody uses is given up, so that another replica does what this one does not."""
+
 FOREIGN = 4
 """A Lease whose holder promises to keep it for so many times our duration is worth a word."""
 
 
 class LeaseLeadership(Leadership):
     """Contends for a Lease from the moment on that somebody asks who leads. Used on one event loop.
+
+    Once nobody works or waits in `lead()` any more, as when the only leader-only service has crashed for good, it gives
+    the Lease up until somebody asks again. Where `is_leader` or `token` is read outside of a term it never does.
 
     `is_leader` and `token` may be read from any thread.
 
@@ -67,6 +74,9 @@ class LeaseLeadership(Leadership):
         self._wake = asyncio.Event()
         self._begun = asyncio.Event()
         self._inside = 0
+        self._users = 0
+        self._used_at = math.inf
+        self._is_read = False
         self._is_leaving = False
         self._trouble: Exception | None = None
         self._trouble_since = 0.0
@@ -87,7 +97,7 @@ class LeaseLeadership(Leadership):
     @property
     def is_leader(self) -> bool:
         """Whether this process leads now, by the clock; contends from the first question on."""
-        self._ask()
+        self._read()
         return self._election.leads
 
     @property
@@ -97,7 +107,7 @@ class LeaseLeadership(Leadership):
         Raises:
             NotLeader: This process does not lead.
         """
-        self._ask()
+        self._read()
         term = self._election.term
         if term is None or not term.lasts():
             raise NotLeader
@@ -106,14 +116,19 @@ class LeaseLeadership(Leadership):
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[Term]:
         """Wait until this process leads; inside the block it does."""
+        self._users += 1
         self._ask()
-        term = await self._next_term()
-        self._inside += 1
         try:
-            yield term
+            term = await self._next_term()
+            self._inside += 1
+            try:
+                yield term
+            finally:
+                self._inside -= 1
+                self._wake.set()
         finally:
-            self._inside -= 1
-            self._wake.set()
+            self._users -= 1
+            self._used_at = self._election.clock()
 
     async def _next_term(self) -> LeaseTerm:
         while True:
@@ -122,6 +137,10 @@ class LeaseLeadership(Leadership):
                 return term
             self._begun.clear()
             await self._begun.wait()
+
+    def _read(self) -> None:
+        self._is_read |= not self._inside  # who reads it outside of a term decides by it, and may do so again
+        self._ask()
 
     def _ask(self) -> None:
         if not self._asked.is_set() and self._loop is not None:
@@ -154,18 +173,25 @@ class LeaseLeadership(Leadership):
         """Contend while the process runs, as a service; at the drain, give the Lease up once nobody works in it."""
         control.started()
         watching = asyncio.create_task(self._leave_at(control), name="eggycore leadership drain")
-        asked = asyncio.create_task(self._asked.wait(), name="eggycore leadership question")
         try:
-            await asyncio.wait({asked, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if self._asked.is_set():
-                await self._contend()
+            while not self._is_leaving:
+                await self._asked_or_done(watching)
+                if self._asked.is_set():
+                    await self._contend()
             await control.stopping.wait()
         finally:
             if (term := self._election.term) is not None:
                 term.lose("nothing renews the Lease any more")
-            for task in (watching, asked):
-                task.cancel()
-            await asyncio.wait({watching, asked})
+            watching.cancel()
+            await asyncio.wait({watching})
+
+    async def _asked_or_done(self, watching: asyncio.Task[None]) -> None:
+        asked = asyncio.create_task(self._asked.wait(), name="eggycore leadership question")
+        try:
+            await asyncio.wait({asked, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            await asyncio.wait({asked})
 
     async def check(self) -> None:
         """The health check.
@@ -196,13 +222,30 @@ class LeaseLeadership(Leadership):
 
     async def _contend(self) -> None:
         election = self._election
-        while not (self._is_leaving and self._may_go()):
+        while not (self._is_leaving and self._may_go()) and not self._is_idle():
             self._hold_off()
             step = election.step()
             self._say()
             await self._take(step)
+        if not self._is_leaving:
+            self._contend_no_more()
         await self._give_up()
         self._say()
+
+    def _is_idle(self) -> bool:
+        """Whether nobody here works as the leader any more, wants to, or asks who it is."""
+        return not self._users and not self._is_read and self._election.clock() - self._used_at >= IDLE
+
+    def _contend_no_more(self) -> None:
+        log.warn(
+            "leadership is left to other replicas: nothing in this process uses it",
+            identity=self.identity,
+            action="Look why the leader-only service has ended, and restart the process once that is mended.",
+        )
+        self._trouble = None
+        self._asked.clear()
+        if self._is_read:  # another thread has asked at this moment
+            self._asked.set()
 
     def _hold_off(self) -> None:
         """No term begins in a process that leaves, or while somebody works in the last one."""

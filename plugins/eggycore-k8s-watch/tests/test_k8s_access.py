@@ -382,6 +382,18 @@ def test_a_file_that_does_not_change_is_not_read_again(tmp_path: Path) -> None:
     assert [checked.changed(again=True) for _ in range(3)] == [True, False, False]
 
 
+def test_where_the_cluster_has_its_own_authority_those_of_the_system_are_not_loaded(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loading(context: ssl.SSLContext, *purpose: object) -> None:
+        raise AssertionError("it takes tens of milliseconds of the event loop")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", loading)
+    context = client_context(ca=certificates.authority, certificate=None, key=None, verify=True)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert len(context.get_ca_certs()) == 1
+
+
 def test_a_new_authority_makes_a_new_context_and_half_a_swap_does_not(
     tmp_path: Path, certificates: Certificates
 ) -> None:

@@ -298,6 +298,9 @@ async def test_what_was_refused_is_in_force_once_any_reload_goes_well(server: Ku
         assert greeting(service) == "hi"
         service.runtime.health.look_again("k8s-config")
         await until_reason(service, "")
+        (tmp_path / ".env").write_text("SHOP_LIMIT=none\n")
+        assert (await service.runtime.reload()).outcome == "refused"
+        assert not service.runtime.get(ConfigMapWatch)._laying.refusal, "what is wrong now is another's"
 
 
 async def test_an_invalid_value_at_the_start_does_not_keep_the_app_from_starting(

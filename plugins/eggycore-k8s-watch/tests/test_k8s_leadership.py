@@ -18,7 +18,7 @@ from eggycore.diagnostics import diagnose, render
 from eggycore.errors import NotLeader
 from eggycore.hookspecs import hookimpl
 from eggycore.testing import Running, running
-from eggycore.types import Control, Leadership, Service
+from eggycore.types import Control, Leadership, Restart, Service
 from tests.servers.kubernetes import KubernetesAPI
 
 DURATION = 2.0
@@ -245,6 +245,52 @@ async def test_an_app_that_asks_for_no_leadership_contends_for_nothing_until_it_
         async with leadership.lead() as term:
             assert leadership.token == term.token
             assert 0 < term.seconds_left() <= DURATION * 0.9
+
+
+async def test_a_replica_whose_leader_only_service_has_died_leaves_leadership_to_another(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+):
+    class Dying(Billing):
+        @hookimpl
+        def register_services(self, runtime: Any) -> Service:
+            async def run(control: Control) -> None:
+                self.tokens.append(runtime.get(Leadership).token)
+                raise RuntimeError
+
+            return Service(name="bill", run=run, leader_only=True, critical=False, restart=Restart(when="never"))
+
+    monkeypatch.setattr("eggycore_k8s_watch.leadership.IDLE", 0.3)
+    dying = Dying()
+    first = await replicas.start(dying)
+    await until(lambda: dying.tokens)
+    second = await replicas.start()
+    await until(lambda: replicas.apps[1].is_running)
+    assert not first.runtime.health.red
+    assert replicas.apps[1].tokens[0] > dying.tokens[0]
+    assert replicas.lease["holderIdentity"] == second.runtime.get(Leadership).identity
+    await second.stop()
+    assert not first.runtime.get(Leadership).is_leader  # somebody asks again, and it contends again
+    await until(lambda: first.runtime.get(Leadership).is_leader)
+
+
+async def test_who_asks_now_and_then_who_leads_keeps_its_process_contending(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("eggycore_k8s_watch.leadership.IDLE", 0.0)
+
+    class Asking:
+        @hookimpl
+        def register_services(self, runtime: Any) -> None:
+            self.runtime = runtime
+
+    service = await replicas.start(Asking())
+    leadership = service.runtime.get(Leadership)
+    await until(lambda: leadership.is_leader)
+    async with leadership.lead():
+        pass
+    renewed = replicas.lease["renewTime"]
+    await until(lambda: replicas.lease["renewTime"] > renewed)
+    assert leadership.is_leader
 
 
 async def test_health_and_metrics_say_how_it_stands(replicas: Replicas, monkeypatch: pytest.MonkeyPatch):
