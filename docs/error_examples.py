@@ -218,7 +218,7 @@ SECTIONS: dict[str, tuple[EggycoreError, ...]] = {
         ReadinessLost(("database",), ("DATABASE_PASSWORD",)),
         UndoneBefore(("database",), ("DATABASE_PASSWORD",)),
         ReloadTooLate(),
-        ListenerOverran("plugin db (eggycore-db 0.1.0)", 30.0, STACK),
+        ListenerOverran("plugin db (eggycore-db 0.1.0)", 20.0, STACK),
     ),
     "Logging": (LogTargetError("/var/log/forms/forms.log", "LOG_FILE", errno.ENOSPC),),
     "Plan": (

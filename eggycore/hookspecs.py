@@ -157,7 +157,7 @@ def config_changed(change: Change) -> Awaitable[None] | None:
 
     Called after the swap, plugin by plugin; the only hook that may be async. If one raises, those already told get
     the inverse change and the old configuration returns. So it does when a critical check turns red in the 30 s after
-    it: then everybody gets the inverse change, in reverse order. What is awaited may take 30 s; after that it is
+    it: then everybody gets the inverse change, in reverse order. What is awaited may take 20 s; after that it is
     cancelled, and counts as having raised.
 
     It may be called at any time after the configuration was read: before the plugin's resources are open (then there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,6 +67,25 @@ def _(error: UndoneBefore) -> Diagnosis:
     )
 
 
+_GROUPS = 10
+"""Parts of the probation: changes that come in the same stand or fall together, so that few configurations are kept."""
+
+
+@dataclass
+class _Changes:
+    """Changes that came soon after each other.
+
+    Args:
+        before: The configuration before the first.
+        began: When the first was taken over.
+        until: When the last has stood the test.
+    """
+
+    before: Configuration
+    began: float
+    until: float = 0.0
+
+
 class Probation:
     """Watches readiness after a change, on the event loop, and calls back when it is lost.
 
@@ -79,33 +99,47 @@ class Probation:
         self.seconds = seconds
         self._health = health
         self._lost = lost
-        self._proven: Configuration | None = None
+        self._changes: deque[_Changes] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._again: asyncio.Handle | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
     @property
     def proven(self) -> Configuration | None:
-        """The configuration to return to, while another one is on probation."""
-        return self._proven
+        """The configuration to return to, while another one is on probation: that before the oldest change that is."""
+        return self._changes[0].before if self._changes else None
 
     def begin(self, before: Configuration) -> None:
-        """From now on, for the whole time again: the configuration that has stood the test last is kept.
+        """A change was taken over. It is on probation for the whole time, and with it those after it.
 
         Args:
-            before: The configuration before the change; proven, unless it was on probation itself.
+            before: The configuration before the change.
         """
-        self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(self.seconds, self.end)
-        if self._proven is None:
-            self._proven = before
+        now = asyncio.get_running_loop().time()
+        if not self._changes:
             self._unsubscribe = self._health.subscribe(self._look)
+        if not self._changes or now - self._changes[-1].began >= self.seconds / _GROUPS:
+            self._changes.append(_Changes(before=before, began=now))
+        self._changes[-1].until = now + self.seconds
+        self._wait_for_the_oldest()
 
     def end(self) -> None:
         """The configuration in force counts as proven. Idempotent."""
         self._stop_timer()
-        self._proven = None
+        self._changes.clear()
         self._stop_looking()
+
+    def _wait_for_the_oldest(self) -> None:
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_at(self._changes[0].until, self._stood)
+
+    def _stood(self) -> None:
+        """The oldest changes have stood the test, whatever was changed since."""
+        self._changes.popleft()
+        if self._changes:
+            self._wait_for_the_oldest()
+        else:
+            self.end()
 
     def _look(self, ready: bool) -> None:
         if not ready:  # and later: whoever subscribes is called back before it holds what ends the subscription

@@ -32,8 +32,8 @@ __all__ = ["ReloadTooLate", "Reloads"]
 SLOW_AFTER = 10.0
 """Seconds after which a plugin that is still taking a change over is named in a warning."""
 
-LONGEST = 30.0
-"""Seconds after which it is cancelled, and the change is taken back."""
+LONGEST = 20.0
+"""Seconds after which it is cancelled, and the change is taken back: before an initializer that lays it over is."""
 
 
 @dataclass(eq=False)

@@ -29,7 +29,7 @@ class Listener:
     Args:
         name: Who it is, for reports: "plugin db (eggycore-db 0.1.0)".
         check_config: Called before the swap; raises to refuse.
-        config_changed: Called after the swap; awaited, for at most 30 s, when it returns an awaitable. One that raises
+        config_changed: Called after the swap; awaited, for at most 20 s, when it returns an awaitable. One that raises
             must leave itself as it was: only those told before it get the inverse change. Everybody gets one when the
             new configuration does not stand the test of the seconds after it.
     """
@@ -90,7 +90,7 @@ class Reloader:
         *,
         given: Sequence[Settings] = (),
         listeners: Sequence[Listener] = (),
-        longest: float = 30.0,
+        longest: float = 20.0,
     ) -> None:
         self._current = configuration
         self._declared = tuple(declared)

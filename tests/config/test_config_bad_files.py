@@ -261,7 +261,7 @@ def test_a_file_whose_name_is_a_slip_of_the_finger_is_a_warning(tmp_path: Path) 
         "config/prodution.yaml is not read unless ENVIRONMENT is prodution. Did you mean 'production'?",
     ]
     assert list(map(str, read(tmp_path).unknown)) == expected
-    assert list(map(str, read(tmp_path, {"ENVIRONMENT": "prodution"}).unknown))[0] == expected[0]
+    assert str(read(tmp_path, {"ENVIRONMENT": "prodution"}).unknown[0]) == expected[0]
 
 
 def test_what_nobody_reads_in_the_environment_is_no_warning(tmp_path: Path) -> None:

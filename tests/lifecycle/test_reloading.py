@@ -420,6 +420,27 @@ async def test_a_change_that_was_well_for_its_time_stays_whatever_comes(monkeypa
         assert [inverse for _, inverse, _ in app.told] == [False]
 
 
+async def test_a_change_that_has_stood_its_time_stays_though_others_came_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eggycore.reloading.PROBATION", 0.5)
+    app = App()
+    async with serving(app) as service:
+        runtime = service.runtime
+        await runtime.overlay("map", laid(LIMIT="5"))
+        colours = 0
+        async with asyncio.timeout(10):
+            while runtime._started_reloads()._probation.proven.generation == 1:  # type: ignore[union-attr]  # on it
+                colours += 1
+                await runtime.overlay("map", laid(LIMIT="5", COLOUR=f"shade {colours}"))
+                await asyncio.sleep(0.02)
+        app.turn_red()
+        await until(lambda: app.told[-1][1])
+        assert app.told[-1] == ({"COLOUR"}, True, 5)
+        assert runtime.config[Limits].limit == 5
+        assert runtime.config[Limits].colour != f"shade {colours}"
+
+
 async def test_who_was_red_before_the_change_is_not_on_probation() -> None:
     app = App()
     async with serving(app) as service:

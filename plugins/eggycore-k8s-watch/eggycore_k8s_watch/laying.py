@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eggycore.diagnostics import diagnose
+from eggycore.errors import ConfigError, ConfigRefused
 
 if TYPE_CHECKING:
     from eggycore.config import ReloadResult
@@ -45,6 +46,17 @@ class Laying:
         if last is None or last.error is None:
             self._result = None  # every reload reads all layers: one that goes well takes these over, whatever comes
             return ""
-        told = diagnose(result.error)
-        first = told.parts[0].description if told.parts else told.cause or told.description
-        return f"not taken over ({result.outcome}): {first.rstrip('.')}"
+        return f"not taken over ({result.outcome}): {_why(result.error).rstrip('.')}"
+
+
+def _why(error: Exception) -> str:
+    """In a line. Of what a plugin raised the type is told and not the text, which may hold a secret."""
+    told = diagnose(error)
+    if isinstance(error, ConfigError) and told.parts:
+        return told.parts[0].description
+    if isinstance(error, ConfigRefused):
+        return told.cause
+    from eggycore.config.status import failure_dict  # here: only whoever has something to say pays for it
+
+    found = failure_dict(error)
+    return " ".join(part for part in (str(found["reason"]), str(found["cause"])) if part and "\n" not in part)

@@ -303,6 +303,41 @@ async def test_what_was_refused_is_in_force_once_any_reload_goes_well(server: Ku
         assert not service.runtime.get(ConfigMapWatch)._laying.refusal, "what is wrong now is another's"
 
 
+async def test_health_tells_the_type_of_what_a_plugin_raised_and_not_its_text(
+    server: KubernetesAPI, tmp_path: Path
+) -> None:
+    class Careless(Shop):
+        @hookimpl
+        def config_changed(self, change: Any) -> None:
+            raise RuntimeError("cannot log in with hunter2")
+
+    server.put("configmaps", "shop", "forms", data={})
+    async with watching(server, tmp_path, Careless()) as service:
+        server.put("configmaps", "shop", "forms", data={"GREETING": "hi"})
+        await until_reason(
+            service,
+            f"not taken over (undone): App {Careless.__qualname__} failed in config_changed. RuntimeError was raised",
+        )
+        assert "hunter2" not in await (await service.health.get("/readyz?verbose")).text()
+
+
+async def test_a_plugin_that_hangs_is_named_in_health_without_its_stack(
+    server: KubernetesAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Shop):
+        @hookimpl
+        async def config_changed(self, change: Any) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("eggycore.reloading.LONGEST", 0.1)
+    server.put("configmaps", "shop", "forms", data={"GREETING": "hi"})
+    async with watching(server, tmp_path, Hanging()) as service:  # it starts, with what is there besides
+        await until_reason(
+            service, f"not taken over (undone): App {Hanging.__qualname__} did not take the change over within 0.1 s"
+        )
+        assert greeting(service) == "hello"
+
+
 async def test_an_invalid_value_at_the_start_does_not_keep_the_app_from_starting(
     server: KubernetesAPI, tmp_path: Path
 ) -> None:

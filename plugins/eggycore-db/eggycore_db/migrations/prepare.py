@@ -132,7 +132,8 @@ async def schema_findings(
         ]
         if names and migrations == "check":
             text = f"A start waits for {_counted(len(names), 'migration')} to be applied: {', '.join(names)}."
-            found.append(Finding(subject=subject, state="red", text=text, action=f"Run {command('migrate', database)}."))
+            action = f"Run {command('migrate', database)}."
+            found.append(Finding(subject=subject, state="red", text=text, action=action))
         elif names:
             text = f"A start applies {_counted(len(names), 'migration')}: {', '.join(names)}."
             found.append(Finding(subject=subject, state="ok", text=text))
