@@ -108,6 +108,7 @@ class Reloads:
         self._overlays: dict[str, tuple[Layer, ...]] = {}
         self._undone: dict[str, tuple[object, str]] = {}
         self._undone_by: tuple[str, ...] = ()
+        self._judging: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
         self._next: _Round | None = None
         self._scheduled: asyncio.TimerHandle | None = None
@@ -177,6 +178,7 @@ class Reloads:
         self._is_over = True
         self._probation.end()
         self._unschedule()
+        self._stop_judging()
         for task in self._tasks:
             task.cancel()
 
@@ -289,6 +291,20 @@ class Reloads:
             self._undone = {key: _fingerprint(on_trial, key) for key in keys}
             self._undone_by = red
             self._record.add(self._record.by, result)
+            self._stop_judging()
+            self._judging = asyncio.get_running_loop().call_later(self._probation.seconds, self._judge_the_return)
+
+    def _judge_the_return(self) -> None:
+        """Readiness that is not back with the old values was not lost by the new ones, which are perhaps its cure."""
+        if self._undone and not self._is_ready():
+            self._undone = {}
+            log.warn("going back to the old configuration has not helped", red=list(self._health.red))
+            self._join("a return that has not helped", due=True)
+
+    def _stop_judging(self) -> None:
+        if self._judging is not None:
+            self._judging.cancel()
+            self._judging = None
 
     async def _watch(self) -> None:
         from eggycore.watching import FileWatch

@@ -31,7 +31,7 @@ def init_infra(runtime: Runtime) -> Iterator[Initializer[Any]]:
     if settings.config_dir is not None and settings.uses_mount:
         from eggycore_k8s_watch.mounted import mount_initializer
 
-        yield mount_initializer(runtime, settings.config_dir)
+        yield mount_initializer(runtime, runtime.folder / settings.config_dir)
     if runtime.config[LeadershipSettings].mode == "alone":
         from eggycore_k8s_watch.alone import alone_initializer
 
