@@ -365,6 +365,12 @@ class Pool:
         """A connection showed what may be true for all: a server that takes no writes any more."""
         if fault.trouble == "read-only":
             self._tell(self.renew)  # before the outcome that shows it
+        self._tell(self._ask_for_a_check)
+
+    def _ask_for_a_check(self) -> None:
+        """A connection that is lost in the middle of its work may be the first sign that the server is gone."""
+        if self.changed is not None and not self.is_closed:
+            self.changed()
 
     def next_for(self, worker: Worker) -> tuple[Job[Any] | None, bool]:
         """What waits longest, or nothing yet; and whether the worker goes on at all."""
