@@ -91,7 +91,7 @@ def register_health_checks(runtime: Runtime) -> Iterator[HealthCheck]:
     databases = runtime.get(Databases)
     for name, settings in settings_by_name(runtime.config).items():
         title = _check_name(name)
-        yield HealthCheck(name=title, check=lambda name=name: databases[name].check(), timeout=2.0)  # type: ignore[misc]
+        yield HealthCheck(name=title, check=lambda name=name: databases[name].check(), timeout=2.0)  # type: ignore[misc]  # mypy finds no type for name=name
         if settings.replica_dsns is not None:
             check = partial(_check_replicas, databases, name)
             yield HealthCheck(name=f"{title}-replicas", check=check, critical=False, timeout=2.0)

@@ -362,7 +362,7 @@ class Pool:
         self._tell(self.outage.not_connected, error)
 
     def has_fault(self, fault: DatabaseUnavailable) -> None:
-        """A connection showed what may be true for all: a server that takes no writes any more."""
+        """A connection was lost, or showed what may be true for all: a server that takes no writes any more."""
         if fault.trouble == "read-only":
             self._tell(self.renew)  # before the outcome that shows it
         self._tell(self._ask_for_a_check)

@@ -139,7 +139,7 @@ class World:
     def edit(self, **changes: object) -> None:
         """What somebody does by hand; without changes, to a label."""
         if self.lease is not None:
-            self.lease = replace(self.lease, version=self.next_version(), **changes)  # type: ignore[arg-type]
+            self.lease = replace(self.lease, version=self.next_version(), **changes)  # type: ignore[arg-type]  # what a test changes
 
     def delete(self) -> None:
         self.lease = None
