@@ -45,8 +45,8 @@ SLACK = 4
 """Descriptors, threads and tasks by which a busy moment may differ from the busiest before."""
 
 MOST_CONFIGURATIONS = 3 + 10
-"""At one moment, without that of the start: the one in force, one being read, one that a request has; and those to which
-probation may return, one for each tenth of its 30 s, as the changes of a tenth stand or fall together."""
+"""At one moment, without that of the start: the one in force, one being read, one that a request has; and those to
+which probation may return, one for each tenth of its 30 s, as the changes of a tenth stand or fall together."""
 
 TOKEN = "soak"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
