@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -33,6 +32,7 @@ from eggycore_k8s_watch.objects import CONFIGMAPS, LEASES
 from tests.servers.certificates import Certificates
 from tests.servers.kubernetes import KubernetesAPI
 from tests.servers.ports import reserved_port
+from tests.servers.processes import binary
 
 kit = import_module("plugins.eggycore-k8s-watch.tests.api_world")
 QUICK, client, answering, to, message = kit.QUICK, kit.client, kit.answering, kit.to, kit.message
@@ -91,12 +91,18 @@ async def test_a_role_for_a_lease_lets_it_be_made_too(server: KubernetesAPI, tmp
 async def test_kubectl_takes_the_role(tmp_path: Path) -> None:
     from eggycore_k8s_watch.roles import role_for
 
-    if shutil.which("kubectl") is None:
-        pytest.skip("there is no kubectl here")
     file = tmp_path / "role.yaml"
     file.write_text(role_for(LEASES, namespace="shop", name="forms", user="system:serviceaccount:shop:forms"))
     kubectl = await asyncio.create_subprocess_exec(
-        *("kubectl", "auth", "reconcile", "--dry-run=client", "--kubeconfig=/dev/null", "-f", str(file)),
+        *(
+            binary("kubectl", "kubernetes-client"),
+            "auth",
+            "reconcile",
+            "--dry-run=client",
+            "--kubeconfig=/dev/null",
+            "-f",
+            str(file),
+        ),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
