@@ -315,9 +315,11 @@ class KubernetesAPI:
         await runner.setup()
         self._store.listen(self._wake)
         try:
-            await web.TCPSite(runner, self.host, self.port, ssl_context=self._ssl()).start()
+            site = web.TCPSite(runner, self.host, self.port, ssl_context=self._ssl())
+            await site.start()
             ready.put(None)
             await self._over.wait()
+            await self._finish_accepting(site)
         finally:
             self._store.forget(self._wake)
             await runner.cleanup()
@@ -326,6 +328,14 @@ class KubernetesAPI:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             self._loop = None
+
+    async def _finish_accepting(self, site: web.TCPSite) -> None:
+        """Take no more, and hand over what was accepted: a server that is closed drops that (CPython 3.11)."""
+        assert isinstance(site._server, asyncio.Server)  # aiohttp keeps its server to itself
+        for listening in site._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+        for _ in range(3):  # turns of the loop: a task for each connection, its transport, its protocol
+            await asyncio.sleep(0)
 
     def _ssl(self) -> ssl.SSLContext | None:
         if self._certificates is None:
